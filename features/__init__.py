@@ -1,0 +1,1 @@
+"""Records become snapshots: one row per customer at an instant."""

@@ -1,0 +1,106 @@
+"""Validated records in one engine, and the instant they are looked at from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from types import MappingProxyType
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+import ibis
+import pandas as pd
+
+from perennial.errors import SourceError
+
+
+@dataclass(frozen=True, slots=True)
+class AsOf:
+    """An instant a snapshot describes: everything counted is strictly before it.
+
+    ``day`` is its calendar day in the source's zone; the last whole day before it is ``day - 1``.
+    """
+
+    instant: datetime
+    day: date
+
+    @classmethod
+    def parse(cls, value: "str | date | datetime | AsOf", timezone: str) -> "AsOf":
+        """Read an ISO day (its first instant in the zone) or instant (naive: on the zone's wall clock)."""
+        if isinstance(value, AsOf):
+            return value
+        if isinstance(value, str):
+            try:
+                value = datetime.fromisoformat(value)
+            except ValueError:
+                raise SourceError(
+                    f"as-of {value!r} is not a date; write it like 2017-10-01 or 2017-10-01T12:00:00+02:00"
+                ) from None
+        if not isinstance(value, datetime):
+            value = datetime.combine(value, time.min)
+        zone = ZoneInfo(timezone)
+        local = value.replace(tzinfo=zone) if value.tzinfo is None else value.astimezone(zone)
+        return cls(local.astimezone(UTC), local.date())
+
+    @property
+    def naive_utc(self) -> datetime:
+        """The instant as canonical tables hold it: UTC without a zone mark."""
+        return self.instant.replace(tzinfo=None)
+
+    def earlier(self, days: int, timezone: str) -> "AsOf":
+        """Return the first instant of the day ``days`` calendar days before this one's."""
+        return AsOf.parse(self.day - timedelta(days=days), timezone)
+
+
+@dataclass(frozen=True, slots=True)
+class Economics:
+    """What money means in a source. ``margin_rate`` is None when the business did not say."""
+
+    margin_rate: float | None = None
+    discount_rate_per_year: float = 0.10
+
+    @property
+    def clv_basis(self) -> Literal["margin", "revenue"]:
+        """Whether values are margin or, for want of a margin, revenue."""
+        return "revenue" if self.margin_rate is None else "margin"
+
+
+@dataclass(frozen=True, slots=True)
+class TableReport:
+    """What became of one table's input rows; ``accepted + corrected + quarantined == rows``.
+
+    A corrected row was changed and kept; ``reasons`` counts corrected and quarantined rows by reason,
+    ``conversions`` counts type conversions by column, ``notes`` are remarks that change no row.
+    """
+
+    table: str
+    rows: int
+    accepted: int
+    corrected: int
+    quarantined: int
+    corrections: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    reasons: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    conversions: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Records:
+    """Canonical tables (every contract table is there, empty when the source has none) and their facts."""
+
+    tables: Mapping[str, ibis.Table]
+    timezone: str
+    currency: str
+    economics: Economics = Economics()
+    consent_default: Literal["allow", "refuse"] = "refuse"
+    name: str = "records"
+    reports: tuple[TableReport, ...] = ()
+    quarantine: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    def as_of(self, value: str | date | datetime | AsOf | None = None) -> AsOf:
+        """Read an instant in the source's zone; None is the day after the last order."""
+        if value is not None:
+            return AsOf.parse(value, self.timezone)
+        last = self.tables["orders"].local_at.max().execute()
+        if pd.isna(last):
+            raise SourceError(f"{self.name}: no usable order, so no day to describe; see `perennial check`")
+        return AsOf.parse(last.date() + timedelta(days=1), self.timezone)

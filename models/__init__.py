@@ -1,0 +1,1 @@
+"""Estimators and the format their fitted state is kept in; no fitted state lives here."""

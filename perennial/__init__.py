@@ -1,0 +1,1 @@
+"""Perennial: how likely each customer is to leave, what each is worth, what to do next."""

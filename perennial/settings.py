@@ -1,0 +1,42 @@
+"""One typed settings object, read from the environment (``PERENNIAL_…``) once per process."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What differs between machines and tenants; never what a source file or a playbook says."""
+
+    model_config = SettingsConfigDict(env_prefix="PERENNIAL_", extra="ignore")
+
+    home: Path = Path(".perennial")
+    database_url: str | None = None
+    tracking_uri: str | None = None
+    api_key: SecretStr | None = None
+    threads: int = Field(default=2, ge=1, le=256)
+    seed: int = 7
+    playbook: Path | None = None
+
+    @property
+    def store_url(self) -> str:
+        """SQLAlchemy URL of the serving store; one SQLite file in the home unless set."""
+        return self.database_url or f"sqlite:///{(self.home / 'store.db').resolve()}"
+
+    @property
+    def mlflow_uri(self) -> str:
+        """Tracking and registry URI of MLflow; one SQLite file in the home unless set."""
+        return self.tracking_uri or f"sqlite:///{(self.home / 'mlflow.db').resolve()}"
+
+    @property
+    def shelf(self) -> Path:
+        """Folder of published champions: what serving reads instead of the registry."""
+        return self.home / "models"
+
+
+@lru_cache
+def settings() -> Settings:
+    """Return the process's settings; tests clear the cache with ``settings.cache_clear()``."""
+    return Settings()

@@ -1,0 +1,1 @@
+"""Scores, decisions, files, report and API."""

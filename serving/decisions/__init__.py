@@ -1,0 +1,1 @@
+"""From scores to the next best action: playbook, policy, arbitration, ledger."""
