@@ -1,0 +1,241 @@
+"""The one command. Each subcommand imports what it needs when it runs, so that help stays instant."""
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from perennial.errors import OutputError, PerennialError
+
+if TYPE_CHECKING:
+    from features.records import Records
+
+app = typer.Typer(
+    name="perennial",
+    help="How likely each customer is to leave, what each is worth, and what to do next.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+keys_app = typer.Typer(help="Keys for the API.", no_args_is_help=True)
+playbook_app = typer.Typer(help="The marketer's catalogue of actions.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
+app.add_typer(playbook_app, name="playbook")
+
+
+class Dataset(StrEnum):
+    """Real records that come with the installation."""
+
+    COMPLETE_JOURNEY = "complete-journey"
+    CDNOW = "cdnow"
+
+
+class Language(StrEnum):
+    """Language of the texts in files and reports; codes are never translated."""
+
+    EN = "en"
+    ZH = "zh"
+
+
+class Trainable(StrEnum):
+    """What `train` fits."""
+
+    ALL = "all"
+    CHURN = "churn"
+    CLV = "clv"
+    SEGMENTS = "segments"
+
+
+SourceOption = Annotated[Path, typer.Option("--source", help="Source file (TOML) that maps your columns.")]
+AsOfOption = Annotated[
+    str | None,
+    typer.Option("--as-of", help="Look from the first instant of this day; default: the day after the last order."),
+]
+HorizonOption = Annotated[
+    int, typer.Option("--horizon-days", min=1, max=1095, help="Churn: no purchase within so many days.")
+]
+LanguageOption = Annotated[Language, typer.Option("--language", help="Language of the texts.")]
+
+
+@contextmanager
+def _working(message: str) -> Iterator[None]:
+    """Show a moving line on a terminal while something takes its time; nothing in a pipe."""
+    from rich.console import Console
+
+    with Console(stderr=True).status(message):
+        yield
+
+
+def _records(source: Path) -> "Records":
+    from features.sources import read_records
+
+    with _working(f"Reading the records named in {source} …"):
+        return read_records(source)
+
+
+@app.command()
+def demo(
+    dataset: Annotated[Dataset, typer.Option(help="Which shipped records.")] = Dataset.COMPLETE_JOURNEY,
+    output: Annotated[Path, typer.Option(help="Folder for everything the demo writes.")] = Path("demo"),
+    language: LanguageOption = Language.EN,
+) -> None:
+    """Run the whole loop on shipped real records, then say how to look at the results."""
+    from perennial.demo import run
+
+    run(dataset.value, output, language.value)
+
+
+@app.command()
+def check(source: SourceOption) -> None:
+    """Read and validate the records; say what was accepted, corrected and quarantined, and why."""
+    from features.usability import render
+
+    typer.echo(render(_records(source)))
+
+
+@app.command()
+def features(
+    source: SourceOption, output: Annotated[Path, typer.Option(help="Parquet file.")], as_of: AsOfOption = None
+) -> None:
+    """Write the snapshot: one row of behavioural features per customer at an instant."""
+    from features.snapshot import build_snapshot
+
+    records = _records(source)
+    instant = records.as_of(as_of)
+    with _working(f"Building features as of {instant.day} …"):
+        snapshot = build_snapshot(records, instant)
+        partial = output.with_name(f".{output.name}.partial")
+        try:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            snapshot.to_parquet(partial, index=False)
+            partial.replace(output)
+        except OSError as error:
+            raise OutputError(f"{output} could not be written ({error}); nothing there was changed") from error
+    typer.echo(f"{len(snapshot):,} customers × {snapshot.shape[1] - 2} features as of {instant.day} → {output}")
+
+
+@app.command()
+def train(
+    what: Annotated[Trainable, typer.Argument(help="Which model.")],
+    source: SourceOption,
+    as_of: AsOfOption = None,
+    horizon_days: HorizonOption = 90,
+) -> None:
+    """Fit, judge on later records, and register; a first or better version becomes champion."""
+    from training.fit import TRAINERS
+
+    records = _records(source)
+    instant = records.as_of(as_of)
+    names = TRAINERS if what is Trainable.ALL else (what.value,)
+    for name in names:
+        with _working(f"Training {name} as of {instant.day} …"):
+            result = TRAINERS[name](records, instant, horizon_days)
+        typer.echo(result.summary())
+
+
+@app.command()
+def promote(
+    name: Annotated[str, typer.Argument(help="churn, clv or segments.")],
+    version: Annotated[int | None, typer.Option(help="Default: the newest.")] = None,
+) -> None:
+    """Make a registered version the champion that scoring and serving use."""
+    from training.promote import promote as run
+
+    typer.echo(run(name, version))
+
+
+@app.command()
+def rollback(name: Annotated[str, typer.Argument(help="churn, clv or segments.")]) -> None:
+    """Return to the champion before this one."""
+    from training.promote import rollback as run
+
+    typer.echo(run(name))
+
+
+@app.command()
+def score(
+    source: SourceOption,
+    output: Annotated[Path, typer.Option(help="Folder for the score files.")],
+    as_of: AsOfOption = None,
+    language: LanguageOption = Language.EN,
+) -> None:
+    """Score every customer, propose the next best action, write the files and load the serving store."""
+    from perennial.settings import settings
+    from serving.batch import score_to
+
+    records = _records(source)
+    with _working("Scoring …"):
+        manifest = score_to(output, records, records.as_of(as_of), language.value, settings())
+    typer.echo(f"{manifest.customers:,} customers scored as of {manifest.as_of:%Y-%m-%d} → {output}")
+
+
+@app.command()
+def report(
+    scores: Annotated[Path, typer.Option(help="Folder that `score` wrote.")],
+    output: Annotated[Path, typer.Option(help="HTML file; opens without a network.")],
+    language: LanguageOption = Language.EN,
+) -> None:
+    """Write one HTML file with pictures from a folder of score files."""
+    from serving.report import write_report
+
+    with _working("Drawing the report …"):
+        write_report(scores, output, language.value)
+    typer.echo(f"Report → {output}")
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 3000,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes.")] = 1,
+) -> None:
+    """Serve scores, profiles and next best actions over HTTP."""
+    from serving.server import run
+
+    run(host, port, workers)
+
+
+@keys_app.command("add")
+def keys_add(
+    name: Annotated[str, typer.Argument(help="Who will use it.")],
+    scopes: Annotated[str, typer.Option(help="Comma-separated: score, events, admin, erase.")] = "score",
+) -> None:
+    """Make an API key; it is shown once and kept only as a hash."""
+    from perennial.settings import settings
+    from serving.store import Store
+
+    typer.echo(Store(settings().store_url).add_key(name, scopes.split(",")))
+
+
+@playbook_app.command("check")
+def playbook_check(
+    file: Annotated[Path | None, typer.Argument(help="Playbook (TOML); default: the shipped one.")] = None,
+) -> None:
+    """Validate a playbook and say in words what it does."""
+    from serving.decisions.playbook import describe, load_playbook
+
+    typer.echo("\n".join(describe(load_playbook(file))))
+
+
+def main() -> None:
+    """Run the command line; a known error is one line on stderr and exit code 1."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    try:
+        app()
+    except PerennialError as error:
+        typer.echo(f"perennial: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
