@@ -46,7 +46,7 @@ def _ids(numbers: Ints) -> pd.Series:
     return "C" + pd.Series(numbers).astype("str").str.zfill(7)
 
 
-def _instants(days: Floats) -> pd.Series:
+def _instants(days: Floats) -> pd.DatetimeIndex:
     return FIRST_DAY + pd.to_timedelta(np.floor(np.asarray(days) * 86_400), unit="s")
 
 
@@ -100,14 +100,13 @@ def _apply_effects(
     lived = np.clip(np.minimum(left[customer], start + OFFER_EFFECT_DAYS) - start, 0, None)
     extra = rng.poisson(np.clip(effect, 0, None) * rate[customer] * lived)
     added_day = np.repeat(start, extra) + rng.uniform(size=extra.sum()) * np.repeat(lived, extra)
-    wave = {
-        moment: group.set_index("customer")["effect"] for moment, group in offers.assign(effect=effect).groupby("day")
-    }
     keep = np.ones(len(day), dtype=bool)
-    for moment, losses in wave.items():
-        inside = np.flatnonzero((day >= moment) & (day < float(moment) + OFFER_EFFECT_DAYS))
-        loss = np.clip(-losses.reindex(owner[inside]).fillna(0).to_numpy(), 0, None)
-        keep[inside] = rng.uniform(size=len(inside)) >= loss
+    for moment in np.unique(start):
+        mailed = start == moment
+        loss = np.zeros(len(rate))
+        loss[customer[mailed]] = np.clip(-effect[mailed], 0, None)
+        inside = np.flatnonzero((day >= moment) & (day < moment + OFFER_EFFECT_DAYS))
+        keep[inside] = rng.uniform(size=len(inside)) >= loss[owner[inside]]
     return np.concatenate([owner[keep], np.repeat(customer, extra)]), np.concatenate([day[keep], added_day])
 
 
@@ -199,7 +198,7 @@ def _finish(frame: pd.DataFrame, instant: str | None, days: int) -> pd.DataFrame
     """Turn customer numbers into ids and days into instants, drop what lies outside the log, order by time."""
     if instant is not None:
         frame = frame[(frame["day"] >= 0) & (frame["day"] < days)].sort_values(["day", "customer"], kind="stable")
-        frame = frame.assign(**{instant: _instants(frame["day"].to_numpy()).to_numpy()}).drop(columns="day")
+        frame = frame.assign(**{instant: _instants(frame["day"].to_numpy())}).drop(columns="day")
     return (
         frame.assign(customer_id=_ids(frame["customer"].to_numpy()).to_numpy())
         .drop(columns="customer")
