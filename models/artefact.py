@@ -32,7 +32,7 @@ _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclass(frozen=True)
 class Artefact:
-    """A verified artefact in memory; ``digest`` is its manifest's sha256, ``version`` the shelf's when it came from there."""
+    """A verified artefact in memory; ``digest`` is the manifest's sha256, ``version`` its place on the shelf."""
 
     kind: str
     files: Mapping[str, bytes]
