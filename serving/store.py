@@ -1,0 +1,310 @@
+"""The serving store: the current scores, profiles, keys and the ledger, on SQLite or PostgreSQL by URL.
+
+Customer ids stand in one table, ``subjects``. Everything else keys on a random ``subject_key``, so that deleting
+one mapping row cuts a person off from every score, profile and decision.
+"""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import orjson
+import pandas as pd
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from perennial.errors import StoreError
+from serving.tables import api_keys, ledger, metadata, profiles, runs, scores, subjects
+
+SCOPES = ("score", "events", "admin", "erase")
+_CHUNK = 5_000
+_BUSY_SECONDS = 30
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One scoring of all customers; the current one is what the service answers from."""
+
+    run_id: str
+    as_of: datetime
+    created_at: datetime
+    manifest: Mapping[str, Any]
+    row_count: int
+
+
+class Store:
+    """One database per tenant. Every method is one transaction; failures are ``StoreError``."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        with self._translated("opened"):
+            self._engine = _engine(url)
+            with self._engine.begin() as connection:
+                for table in metadata.sorted_tables:
+                    connection.execute(CreateTable(table, if_not_exists=True))
+                    for index in table.indexes:
+                        connection.execute(CreateIndex(index, if_not_exists=True))
+
+    def close(self) -> None:
+        """Give every connection back; the object is of no use afterwards."""
+        self._engine.dispose()
+
+    def load_run(
+        self,
+        manifest: Mapping[str, Any],
+        scores_frame: pd.DataFrame,
+        profile_rows: Iterable[tuple[str, Mapping[str, Any]]] = (),
+    ) -> str:
+        """Make a scoring the current one and return its ``run_id``; readers see the old one until then.
+
+        ``manifest`` holds ``as_of`` (ISO text or datetime) and is kept whole. ``scores_frame`` has one row per
+        ``customer_id``; ``profile_rows`` are (customer_id, payload) of customers in it.
+        """
+        run_id = secrets.token_hex(16)
+        run = {
+            "run_id": run_id,
+            "as_of": _instant(manifest["as_of"]),
+            "created_at": datetime.now(UTC),
+            "manifest": _dump(manifest),
+            "row_count": len(scores_frame),
+            "current": True,
+        }
+        ids = scores_frame["customer_id"].tolist()
+        with self._writing("loaded with this run; the last good one still serves") as connection:
+            keys = _subject_keys(connection, ids, create=True)
+            connection.execute(sa.update(runs).where(runs.c.current).values(current=False))
+            connection.execute(sa.insert(runs), run)
+            _insert(connection, scores, run_id, zip((keys[i] for i in ids), _payloads(scores_frame), strict=True))
+            _insert(connection, profiles, run_id, ((keys[i], _dump(payload)) for i, payload in profile_rows))
+            for table in (scores, profiles):
+                connection.execute(sa.delete(table).where(table.c.run_id != run_id))
+        return run_id
+
+    def current_run(self) -> Run | None:
+        """Return the run being served; None before the first one."""
+        columns = [column for column in runs.c if column.name != "current"]
+        with self._reading() as connection:
+            row = connection.execute(sa.select(*columns).where(runs.c.current)).one_or_none()
+        return None if row is None else Run(**{**row._mapping, "manifest": orjson.loads(row.manifest)})
+
+    def scores_for(self, customer_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Return the current scores by customer id; unknown ids are absent."""
+        return self._payloads_for(scores, customer_ids)
+
+    def profile(self, customer_id: str) -> dict[str, Any] | None:
+        """Return the current 360° profile, or None for an unknown id."""
+        return self._payloads_for(profiles, [customer_id]).get(customer_id)
+
+    def _payloads_for(self, table: sa.Table, customer_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+        query = (
+            sa.select(subjects.c.customer_id, table.c.payload)
+            .join(table, table.c.subject_key == subjects.c.subject_key)
+            .join(runs, sa.and_(runs.c.run_id == table.c.run_id, runs.c.current))
+        )
+        found = {}
+        with self._reading() as connection:
+            for chunk in _chunks(customer_ids):
+                for customer_id, payload in connection.execute(query.where(subjects.c.customer_id.in_(chunk))):
+                    found[customer_id] = {"customer_id": customer_id, **orjson.loads(payload)}
+        return found
+
+    def subject_keys(self, customer_ids: Iterable[str], *, create: bool = False) -> dict[str, str]:
+        """Return the random key of each customer; unknown ids get one with ``create``, else are absent."""
+        with self._writing("asked for subject keys") as connection:
+            return _subject_keys(connection, list(customer_ids), create=create)
+
+    def add_key(self, name: str, scopes: Sequence[str]) -> str:
+        """Make an API key and return it, the only time it is seen; the store keeps its sha256."""
+        wanted = sorted({scope.strip() for scope in scopes})
+        unknown = [scope for scope in wanted if scope not in SCOPES]
+        if unknown or not wanted:
+            raise StoreError(f"scope {', '.join(unknown) or 'missing'}: a key needs one or more of {', '.join(SCOPES)}")
+        plaintext = f"pk_{secrets.token_urlsafe(32)}"
+        row = {
+            "key_hash": _sha256(plaintext),
+            "name": name,
+            "scopes": ",".join(wanted),
+            "created_at": datetime.now(UTC),
+        }
+        with self._writing("given a new key") as connection:
+            connection.execute(sa.insert(api_keys), row)
+        return plaintext
+
+    def scopes_of(self, plaintext: str) -> frozenset[str] | None:
+        """Return what a key may do, or None for a key that was never given out."""
+        digest = _sha256(plaintext)
+        query = sa.select(api_keys.c.key_hash, api_keys.c.scopes).where(api_keys.c.key_hash == digest)
+        with self._reading() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None or not hmac.compare_digest(row.key_hash, digest):
+            return None
+        return frozenset(row.scopes.split(","))
+
+    def record_decisions(self, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Append ledger rows and return how many were new; a ``decision_id`` that is there already stays as it is."""
+        packed = [
+            {
+                **row,
+                "eligible_actions": _dump(row["eligible_actions"]),
+                "model_versions": _dump(row["model_versions"]),
+            }
+            for row in rows
+        ]
+        new = 0
+        with self._writing("given these decisions; none of them was kept") as connection:
+            for chunk in _chunks(packed):
+                ids = [row["decision_id"] for row in chunk]
+                known = sa.select(sa.func.count()).where(ledger.c.decision_id.in_(ids))
+                new += len(chunk) - int(connection.execute(known).scalar_one())
+                connection.execute(_insert_new(connection, ledger), chunk)
+        return new
+
+    def decisions_of(self, customer_id: str) -> list[dict[str, Any]]:
+        """Return a customer's decisions, newest first."""
+        query = (
+            sa.select(ledger)
+            .join(subjects, subjects.c.subject_key == ledger.c.subject_key)
+            .where(subjects.c.customer_id == customer_id)
+            .order_by(ledger.c.decided_at.desc(), ledger.c.decision_id)
+        )
+        with self._reading() as connection:
+            rows = connection.execute(query).all()
+        return [
+            {
+                **row._mapping,
+                "eligible_actions": orjson.loads(row.eligible_actions),
+                "model_versions": orjson.loads(row.model_versions),
+            }
+            for row in rows
+        ]
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        with self._translated("read"), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def _writing(self, what: str) -> Iterator[sa.Connection]:
+        with self._translated(what), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _translated(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (SQLAlchemyError, OSError) as error:
+            cause = str(getattr(error, "orig", None) or error).splitlines()[0]
+            raise StoreError(f"store {_shown(self.url)}: could not be {what} ({cause})") from error
+
+
+def _shown(url: str) -> str:
+    try:
+        return sa.make_url(url).render_as_string(hide_password=True)
+    except SQLAlchemyError:
+        return "address"
+
+
+def _engine(url: str) -> sa.Engine:
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return sa.create_engine(parsed, pool_pre_ping=True)
+    if parsed.database:
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(parsed, connect_args={"timeout": _BUSY_SECONDS})
+
+    @sa.event.listens_for(engine, "connect")
+    def configure(connection: Any, _record: object) -> None:
+        # WAL lets the service read while a run is being loaded.
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    return engine
+
+
+def _subject_keys(connection: sa.Connection, customer_ids: Sequence[str], *, create: bool) -> dict[str, str]:
+    keys = _known_keys(connection, customer_ids)
+    missing = list(dict.fromkeys(i for i in customer_ids if i not in keys)) if create else []
+    for chunk in _chunks(missing):
+        rows = [{"subject_key": secrets.token_hex(16), "customer_id": customer_id} for customer_id in chunk]
+        connection.execute(_insert_new(connection, subjects), rows)
+    return keys | _known_keys(connection, missing)
+
+
+def _known_keys(connection: sa.Connection, customer_ids: Iterable[str]) -> dict[str, str]:
+    query = sa.select(subjects.c.customer_id, subjects.c.subject_key)
+    return {
+        row.customer_id: row.subject_key
+        for chunk in _chunks(customer_ids)
+        for row in connection.execute(query.where(subjects.c.customer_id.in_(chunk)))
+    }
+
+
+def _insert_new(connection: sa.Connection, table: sa.Table) -> sa.Insert:
+    """Insert that leaves rows already there as they are."""
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table).on_conflict_do_nothing()
+    return postgresql.insert(table).on_conflict_do_nothing()
+
+
+def _insert(connection: sa.Connection, table: sa.Table, run_id: str, rows: Iterable[tuple[str, str]]) -> None:
+    for chunk in _chunks(rows):
+        connection.execute(
+            sa.insert(table),
+            [{"run_id": run_id, "subject_key": key, "payload": payload} for key, payload in chunk],
+        )
+
+
+def _payloads(frame: pd.DataFrame) -> Iterator[str]:
+    """One JSON object per row, without the customer's id."""
+    names = [name for name in frame.columns if name != "customer_id"]
+    columns = [_plain(frame[name]) for name in names]
+    for row in zip(*columns, strict=True):
+        yield _dump(dict(zip(names, row, strict=True)))
+
+
+def _plain(series: "pd.Series[Any]") -> list[Any]:
+    """Values that orjson knows; a missing value is None, an instant is UTC text."""
+    if isinstance(series.dtype, pd.DatetimeTZDtype):
+        naive = series.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy("datetime64[s]")
+        return [None if text == "NaT" else f"{text}Z" for text in np.datetime_as_string(naive).tolist()]
+    return [*series.astype(object).where(series.notna(), None)]
+
+
+def _dump(value: object) -> str:
+    return orjson.dumps(value, default=_other, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_UTC_Z).decode()
+
+
+def _other(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if value is pd.NaT or value is pd.NA:
+        return None
+    if isinstance(value, pd.Timestamp):
+        return value.to_pydatetime()
+    raise TypeError(f"{type(value).__name__} is not a JSON value")
+
+
+def _instant(value: str | datetime) -> datetime:
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _chunks(values: Iterable[T]) -> Iterator[list[T]]:
+    iterator = iter(values)
+    while chunk := list(islice(iterator, _CHUNK)):
+        yield chunk
