@@ -1,0 +1,108 @@
+"""Measures against hand sums, scikit-learn and their own definitions; intervals against known truth."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
+
+from perennial.errors import InsufficientData
+from training import metrics
+from training.metrics import CHURN_MEASURES, Verdict, compare, evaluate
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """1,200 outcomes, their true probabilities rounded so that there are ties, and integer weights."""
+    rng = np.random.default_rng(3)
+    log_odds = rng.normal(-0.5, 1.4, 1200)
+    probability = np.round(1 / (1 + np.exp(-log_odds)), 2).clip(0.01, 0.99)
+    outcome = (rng.random(1200) < probability).astype(float)
+    return outcome, probability, rng.integers(0, 4, 1200).astype(float)
+
+
+@pytest.mark.parametrize(
+    ("name", "oracle"), [("auc", roc_auc_score), ("log_loss", log_loss), ("brier", brier_score_loss)]
+)
+def test_weighted_measures_equal_scikit_learn(drawn, name, oracle):
+    outcome, probability, weight = drawn
+    assert CHURN_MEASURES[name](outcome, probability, weight) == pytest.approx(
+        oracle(outcome, probability, sample_weight=weight), abs=1e-12
+    )
+
+
+def test_a_weight_is_a_repeated_row(drawn):
+    outcome, probability, weight = drawn
+    again = weight.astype(int)
+    for name, measure in {**CHURN_MEASURES, **metrics.AMOUNT_MEASURES}.items():
+        repeated = measure(np.repeat(outcome, again), np.repeat(probability, again), np.ones(again.sum()))
+        assert measure(outcome, probability, weight) == pytest.approx(repeated, abs=1e-9), name
+
+
+def test_calibration_slope_is_the_logistic_regression_on_the_log_odds(drawn):
+    outcome, probability, weight = drawn
+    overconfident = 1 / (1 + ((1 - probability) / probability) ** 2)  # log-odds doubled
+    design = np.log(probability / (1 - probability))[:, None] * 2
+    oracle = LogisticRegression(C=np.inf, tol=1e-10).fit(design, outcome, weight).coef_[0, 0]
+    assert metrics.calibration_slope(outcome, overconfident, weight) == pytest.approx(oracle, abs=1e-5)
+    assert oracle < 0.65
+
+
+def test_lift_gini_and_gap_by_hand():
+    even = np.ones(20)
+    outcome = np.r_[np.ones(5), np.zeros(15)]
+    assert metrics.top_decile_lift(outcome, -np.arange(20.0), even) == pytest.approx(4.0)
+    assert metrics.top_decile_lift(outcome, even, even) == pytest.approx(1.0)  # all tied: no lift, whatever the order
+    assert metrics.calibration_gap(outcome, np.full(20, 0.3), even) == pytest.approx(0.05)
+    spend = np.array([8.0, 4.0, 2.0, 0.0, -3.0])
+    assert metrics.normalised_gini(spend, spend, np.ones(5)) == pytest.approx(1.0)
+    assert metrics.normalised_gini(spend, -spend, np.ones(5)) < -0.9
+    assert metrics.normalised_gini(spend, np.ones(5), np.ones(5)) == pytest.approx(0.0)
+    # Captured shares 4/14, 12/14, 14/14 … in the order 4, 8, 2: area by trapezoids over the same for 8, 4, 2.
+    swapped = (2 * (4 + 12 + 14 + 14) / 14 + 1) / 5 - 1
+    perfect = (2 * (8 + 12 + 14 + 14) / 14 + 1) / 5 - 1
+    assert metrics.normalised_gini(spend, np.array([4.0, 8, 2, 0, -3]), np.ones(5)) == pytest.approx(swapped / perfect)
+    assert metrics.rmse(spend, spend + 2, np.ones(5)) == pytest.approx(2.0)
+    assert metrics.bias(spend, spend * 1.1, np.ones(5)) == pytest.approx(0.1)
+
+
+def test_intervals_cover_the_truth_and_are_repeatable():
+    """The gap's bootstrap standard error equals the textbook one; the same seed gives the same interval."""
+    rng = np.random.default_rng(0)
+    outcome = (rng.random(2000) < 0.3).astype(float)
+    found = evaluate(CHURN_MEASURES, outcome, np.full(2000, 0.3), seed=5)
+    assert found == evaluate(CHURN_MEASURES, outcome, np.full(2000, 0.3), seed=5) or np.isnan(
+        found["calibration_slope"].value
+    )
+    gap = found["calibration_gap"]
+    assert (gap.high - gap.low) / (2 * 1.96) == pytest.approx(outcome.std() / np.sqrt(2000), rel=0.15)
+    assert gap.low < gap.value < gap.high
+
+
+def test_rows_of_one_customer_stay_together():
+    """Twenty copies of a row teach nothing new: the interval is that of the customers, not of the rows."""
+    rng = np.random.default_rng(0)
+    outcome = np.repeat((rng.random(100) < 0.4).astype(float), 20)
+    even = np.full(2000, 0.4)
+    measure = {"brier": metrics.brier, "calibration_gap": metrics.calibration_gap}
+    together = evaluate(measure, outcome, even, customer=np.repeat(np.arange(100), 20).tolist())["calibration_gap"]
+    apart = evaluate(measure, outcome, even)["calibration_gap"]
+    assert (together.high - together.low) / (apart.high - apart.low) == pytest.approx(np.sqrt(20), rel=0.25)
+
+
+def test_verdicts_say_what_the_interval_allows(drawn):
+    outcome, probability, _ = drawn
+    noise = np.random.default_rng(1).random(len(outcome))
+    assert compare("auc", outcome, probability, noise, "a coin").verdict is Verdict.BETTER
+    assert compare("auc", outcome, noise, probability, "the truth").verdict is Verdict.WORSE
+    assert compare("log_loss", outcome, probability, noise.clip(0.01), "a coin").verdict is Verdict.BETTER
+    close = compare("auc", outcome, probability, probability + noise * 1e-3, "nearly itself")
+    assert close.verdict is Verdict.NOT_DISTINGUISHABLE
+    assert str(close).startswith("not distinguishable from nearly itself: auc 0.")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "prediction"), [([], []), ([1.0, 0.0], [0.5]), ([1.0, 0.0], [0.5, np.nan]), ([np.inf, 0.0], [0.5, 0.5])]
+)
+def test_what_cannot_be_measured_is_refused(outcome, prediction):
+    with pytest.raises(InsufficientData):
+        evaluate(CHURN_MEASURES, outcome, prediction)

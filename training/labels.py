@@ -1,0 +1,83 @@
+"""What happened after a cutoff: the only place that looks at a customer's future.
+
+A label window is ``[cutoff, cutoff + horizon)`` on the wall clock of the source's zone: it opens with the
+cutoff's instant and closes, not included, at the same local time ``horizon_days`` calendar days later.
+"""
+
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+import ibis
+import pandas as pd
+
+from features.records import AsOf, Records
+from features.windows import micro, units
+from perennial.errors import InsufficientData
+
+LABEL_COLUMNS = ("customer_id", "churned", "actual_orders", "actual_spend")
+
+
+def window_end(records: Records, cutoff: AsOf, horizon_days: int) -> AsOf:
+    """Return the first instant no longer in the label window."""
+    local = cutoff.instant.astimezone(ZoneInfo(records.timezone)).replace(tzinfo=None)
+    return AsOf.parse(local + timedelta(days=horizon_days), records.timezone)
+
+
+def observed_until(records: Records, as_of: AsOf | None = None) -> AsOf:
+    """Return the instant up to which everything that happened is in the log and may be used."""
+    end = records.as_of()
+    return end if as_of is None or end.instant <= as_of.instant else as_of
+
+
+def label(records: Records, cutoff: AsOf, horizon_days: int, as_of: AsOf | None = None) -> pd.DataFrame:
+    """Say for every customer in the snapshot at ``cutoff`` what followed.
+
+    Parameters
+    ----------
+    as_of
+        The instant of training: the window must have closed by then, and lines not known before it are
+        not used. Default: the day after the last order.
+
+    Returns
+    -------
+    DataFrame
+        ``customer_id``, ``churned`` (bool: no purchase occasion in the window), ``actual_orders``
+        (occasions, local customer-days, float) and ``actual_spend`` (net of returns, source currency),
+        sorted by customer. Returns are never purchases. An order begun before the cutoff is no new
+        occasion, but what its later lines cost counts as spend.
+    """
+    known_until, end = observed_until(records, as_of), window_end(records, cutoff, horizon_days)
+    if end.instant > known_until.instant:
+        raise InsufficientData(
+            f"{records.name}: the {horizon_days} days after {cutoff.day} end on {end.day}, but what happened is only "
+            f"known until {known_until.day}; choose a cutoff {(end.day - known_until.day).days} days earlier"
+        )
+    lines = records.tables["orders"]
+    lines = lines.filter(lines.ordered_at < end.naive_utc, lines.known_at < known_until.naive_utc)
+    outcomes: pd.DataFrame = _outcomes(lines, cutoff).execute()
+    return outcomes
+
+
+def _outcomes(lines: ibis.Table, cutoff: AsOf) -> ibis.Table:
+    """Collapse lines before the window's end to one row per customer known at the cutoff."""
+    start = ibis.literal(cutoff.naive_utc, type="timestamp(6)")
+    before = (lines.ordered_at < start) & (lines.known_at < start)
+    within = lines.ordered_at >= start
+    orders = lines.group_by("customer_id", "order_id").agg(
+        day=lines.local_at.min().date(),
+        is_new=lines.ordered_at.min() >= start,
+        bought_before=(before & ~lines.is_return).any(),
+        bought_within=(within & ~lines.is_return).any(),
+        spend=micro(lines.amount).sum(where=within),
+    )
+    customers = orders.group_by("customer_id").agg(
+        known=orders.bought_before.any(),
+        actual_orders=orders.day.nunique(where=orders.is_new & orders.bought_within).cast("float64"),
+        actual_spend=units(orders.spend.sum().fill_null(0)),
+    )
+    return (
+        customers.filter(customers.known)
+        .mutate(churned=customers.actual_orders == 0)
+        .select(*LABEL_COLUMNS)
+        .order_by("customer_id")
+    )

@@ -1,0 +1,254 @@
+"""How good predictions are, with what certainty, and in plain words against something simpler.
+
+Every measure takes row weights, so one bootstrap serves them all: a draw is a count per *customer*
+(rows of one customer at several cutoffs stay together), and two predictors are always measured on
+the same draw.
+"""
+
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from perennial.errors import InsufficientData
+
+Floats = npt.NDArray[np.float64]
+Measure = Callable[[Floats, Floats, Floats], float]
+
+PROBABILITY_FLOOR = 1e-6  # a probability of exactly 0 or 1 would make one surprise cost infinity
+CONFIDENCE = 0.95
+DRAWS = 400
+DRAWS_OF_MANY = 100  # above MANY_ROWS intervals are narrow and draws dear
+MANY_ROWS = 200_000
+
+
+class Verdict(StrEnum):
+    """A comparison in plain words; "better" and "worse" need an interval that excludes no difference."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    NOT_DISTINGUISHABLE = "not distinguishable"
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A measured value and the central 95 % of its bootstrap distribution."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One measure of a model and of what it is compared with, on the same rows.
+
+    ``difference`` is model − baseline; the verdict knows whether more is better.
+    """
+
+    measure: str
+    baseline_name: str
+    model: float
+    baseline: float
+    difference: Interval
+    verdict: Verdict
+
+    def __str__(self) -> str:
+        link = "from" if self.verdict is Verdict.NOT_DISTINGUISHABLE else "than"
+        return (
+            f"{self.verdict} {link} {self.baseline_name}: {self.measure} {self.model:.3f} against {self.baseline:.3f}, "
+            f"difference {self.difference}"
+        )
+
+
+def auc(outcome: Floats, score: Floats, weight: Floats) -> float:
+    """Area under the ROC curve; ties count half; NaN when only one outcome has weight."""
+    positive, negative = _by_score(outcome, score, weight)
+    below = np.cumsum(negative) - negative
+    pairs = positive.sum() * negative.sum()
+    return float((positive * (below + 0.5 * negative)).sum() / pairs) if pairs > 0 else float("nan")
+
+
+def top_decile_lift(outcome: Floats, score: Floats, weight: Floats) -> float:
+    """Outcome rate among the tenth with the highest scores over everyone's; ties are shared evenly."""
+    positive, negative = (counts[::-1] for counts in _by_score(outcome, score, weight))
+    total = positive + negative
+    room = 0.1 * total.sum()
+    taken = np.clip(room - (np.cumsum(total) - total), 0.0, total)
+    share = np.divide(taken, total, out=np.zeros_like(taken), where=total > 0)
+    rate = positive.sum() / total.sum()
+    return float((share * positive).sum() / room / rate) if rate > 0 else float("nan")
+
+
+def log_loss(outcome: Floats, probability: Floats, weight: Floats) -> float:
+    """Mean negative log likelihood in nats."""
+    p = _inside(probability)
+    return _mean(-(outcome * np.log(p) + (1 - outcome) * np.log1p(-p)), weight)
+
+
+def brier(outcome: Floats, probability: Floats, weight: Floats) -> float:
+    """Mean squared error of the probability."""
+    return _mean((probability - outcome) ** 2, weight)
+
+
+def calibration_gap(outcome: Floats, probability: Floats, weight: Floats) -> float:
+    """Mean predicted − observed: above 0 the model expects more churn than came."""
+    return _mean(probability - outcome, weight)
+
+
+def calibration_slope(outcome: Floats, probability: Floats, weight: Floats) -> float:
+    """Slope of a logistic regression of the outcome on the predicted log-odds; 1 is right, below 1 overconfident."""
+    log_odds = np.log(_inside(probability)) - np.log1p(-_inside(probability))
+    if not 0 < _mean(outcome, weight) < 1 or np.ptp(log_odds) == 0:
+        return float("nan")
+    design = np.column_stack([np.ones_like(log_odds), log_odds])
+    beta = np.array([0.0, 1.0])
+    for _ in range(50):
+        fitted = 1 / (1 + np.exp(-np.clip(design @ beta, -35, 35)))
+        curvature = (design * (weight * fitted * (1 - fitted))[:, None]).T @ design
+        step = np.linalg.lstsq(curvature, design.T @ (weight * (outcome - fitted)), rcond=None)[0]
+        beta += np.clip(step, -2.0, 2.0)
+        if np.abs(step).max() < 1e-8:
+            break
+    return float(beta[1])
+
+
+def rmse(actual: Floats, expected: Floats, weight: Floats) -> float:
+    """Root mean squared error, in the unit of what is predicted."""
+    return float(np.sqrt(_mean((actual - expected) ** 2, weight)))
+
+
+def bias(actual: Floats, expected: Floats, weight: Floats) -> float:
+    """Sum expected over sum that came, − 1; 0 is right."""
+    came = _mean(actual, weight)
+    return _mean(expected, weight) / came - 1 if came != 0 else float("nan")
+
+
+def normalised_gini(actual: Floats, expected: Floats, weight: Floats) -> float:
+    """Gini of the actual amounts in the order of the expected ones, over that in their own order; 1 is perfect.
+
+    Negative amounts (customers who returned more than they bought) count as 0; ties are shared evenly.
+    """
+    amount = np.maximum(actual, 0.0)
+    best = _gini(amount, amount, weight)
+    return _gini(amount, expected, weight) / best if best > 0 else float("nan")
+
+
+CHURN_MEASURES: Mapping[str, Measure] = MappingProxyType(
+    {
+        "auc": auc,
+        "log_loss": log_loss,
+        "brier": brier,
+        "calibration_gap": calibration_gap,
+        "calibration_slope": calibration_slope,
+        "top_decile_lift": top_decile_lift,
+    }
+)
+AMOUNT_MEASURES: Mapping[str, Measure] = MappingProxyType(
+    {"rmse": rmse, "bias": bias, "normalised_gini": normalised_gini}
+)
+MORE_IS_BETTER = frozenset({"auc", "top_decile_lift", "normalised_gini"})
+
+
+def evaluate(
+    measures: Mapping[str, Measure],
+    outcome: npt.ArrayLike,
+    prediction: npt.ArrayLike,
+    customer: Sequence[Hashable] | None = None,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Measure predictions with bootstrap intervals; ``customer`` (n_rows,) when customers have several rows."""
+    y, p = _usable(outcome, prediction)
+    drawn: dict[str, list[float]] = {name: [] for name in measures}
+    for weight in _bootstrap_weights(len(y), customer, seed):
+        for name, measure in measures.items():
+            drawn[name].append(measure(y, p, weight))
+    return {name: _interval(measure(y, p, np.ones(len(y))), drawn[name]) for name, measure in measures.items()}
+
+
+def compare(
+    measure: str,
+    outcome: npt.ArrayLike,
+    model: npt.ArrayLike,
+    baseline: npt.ArrayLike,
+    baseline_name: str,
+    customer: Sequence[Hashable] | None = None,
+    seed: int = 0,
+) -> Comparison:
+    """Compare two predictors on the same rows by a paired bootstrap."""
+    function = {**CHURN_MEASURES, **AMOUNT_MEASURES}[measure]
+    y, p = _usable(outcome, model)
+    _, q = _usable(outcome, baseline)
+    even = np.ones(len(y))
+    ours, theirs = function(y, p, even), function(y, q, even)
+    draws = [function(y, p, w) - function(y, q, w) for w in _bootstrap_weights(len(y), customer, seed)]
+    difference = _interval(ours - theirs, draws)
+    return Comparison(measure, baseline_name, ours, theirs, difference, _verdict(difference, measure))
+
+
+def _verdict(difference: Interval, measure: str) -> Verdict:
+    low, high = (difference.low, difference.high) if measure in MORE_IS_BETTER else (-difference.high, -difference.low)
+    if low > 0:
+        return Verdict.BETTER
+    return Verdict.WORSE if high < 0 else Verdict.NOT_DISTINGUISHABLE
+
+
+def _interval(value: float, draws: Sequence[float]) -> Interval:
+    sound = np.asarray(draws)[np.isfinite(draws)]
+    if not len(sound):
+        return Interval(value, float("nan"), float("nan"))
+    low, high = np.quantile(sound, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Interval(value, float(low), float(high))
+
+
+def _bootstrap_weights(n_rows: int, customer: Sequence[Hashable] | None, seed: int) -> Iterator[Floats]:
+    rng = np.random.default_rng(seed)
+    codes = np.arange(n_rows) if customer is None else pd.factorize(pd.Series(list(customer)))[0]
+    n_customers = int(codes.max()) + 1
+    for _ in range(DRAWS if n_rows <= MANY_ROWS else DRAWS_OF_MANY):
+        drawn = np.bincount(rng.integers(0, n_customers, n_customers), minlength=n_customers)
+        yield drawn[codes].astype(np.float64)
+
+
+def _usable(outcome: npt.ArrayLike, prediction: npt.ArrayLike) -> tuple[Floats, Floats]:
+    y, p = np.asarray(outcome, dtype=np.float64), np.asarray(prediction, dtype=np.float64)
+    if y.shape != p.shape or y.ndim != 1 or not len(y):
+        raise InsufficientData(f"cannot compare outcomes of shape {y.shape} with predictions of shape {p.shape}")
+    if not (np.isfinite(y).all() and np.isfinite(p).all()):
+        raise InsufficientData("outcomes or predictions contain values that are not numbers; nothing was measured")
+    return y, p
+
+
+def _by_score(outcome: Floats, score: Floats, weight: Floats) -> tuple[Floats, Floats]:
+    """Weights of positives and negatives per distinct score, ascending."""
+    order = np.argsort(score, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(score[order]) > 0])
+    positive = np.add.reduceat((outcome * weight)[order], starts)
+    return positive, np.add.reduceat(weight[order], starts) - positive
+
+
+def _gini(amount: Floats, score: Floats, weight: Floats) -> float:
+    order = np.argsort(score, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(score[order]) > 0])
+    amounts = np.add.reduceat((amount * weight)[order], starts)[::-1]
+    rows = np.add.reduceat(weight[order], starts)[::-1]
+    if amounts.sum() <= 0:
+        return float("nan")
+    captured = np.r_[0.0, np.cumsum(amounts)] / amounts.sum()
+    share = rows / rows.sum()
+    return float((share * (captured[1:] + captured[:-1])).sum() - 1)
+
+
+def _inside(probability: Floats) -> Floats:
+    return np.clip(probability, PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR)
+
+
+def _mean(values: Floats, weight: Floats) -> float:
+    return float((values * weight).sum() / weight.sum())

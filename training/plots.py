@@ -1,0 +1,176 @@
+"""Pictures for a run: does the probability hold, does it rank, does the purchase model track what came.
+
+Every function returns PNG bytes; the same numbers give the same bytes. Figures are made without pyplot, so no
+backend or style of the process is touched.
+"""
+
+from io import BytesIO
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, PercentFormatter
+
+Floats = npt.NDArray[np.float64]
+
+INK, MUTED, GRID = "#1f2933", "#7b8794", "#e4e7eb"
+MODEL, ACTUAL, RULE = "#1d6fb8", "#e07a1f", "#9aa5b1"
+_STYLE: Any = {
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "legend.frameon": False,
+}
+_Z = 1.96  # two-sided 95 % of the normal distribution
+
+
+def calibration(outcome: Floats, probability: Floats, horizon_days: int) -> bytes:
+    """Draw observed against predicted churn in ten groups of equal size, with 95 % Wilson intervals."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(6.4, 6.4), layout="constrained")
+        main, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+        predicted, observed, low, high = _deciles(outcome, probability)
+        main.plot([0, 1], [0, 1], color=MUTED, lw=1, ls=(0, (4, 3)), label="perfectly calibrated")
+        main.errorbar(
+            predicted, observed, yerr=(observed - low, high - observed), fmt="o-", color=MODEL, ms=6, lw=1.5, capsize=3,
+            label="tenths of the customers, 95% interval",
+        )  # fmt: skip
+        main.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel="share that did not buy")
+        main.yaxis.set_major_formatter(_percent())
+        main.xaxis.set_major_formatter(_percent())
+        main.legend(loc="upper left")
+        _title(main, "When the model says 70%, do 70% leave?",
+               f"{len(outcome):,} customers, no purchase within {horizon_days} days: "
+               f"predicted {probability.mean():.1%}, came {outcome.mean():.1%}")  # fmt: skip
+        below.hist(probability, bins=np.linspace(0, 1, 41), color=MODEL, alpha=0.85)
+        below.set(xlabel="predicted churn probability", ylabel="customers")
+        below.yaxis.set_major_formatter(_thousands())
+        return _png(figure)
+
+
+def decile_lift(outcome: Floats, probability: Floats, rule: Floats, rule_name: str) -> bytes:
+    """Draw the share that left per tenth, riskiest first, for the model and for the simple rule's order."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(7.2, 4.6), layout="constrained")
+        axes = figure.subplots()
+        tenth = np.arange(1, 11)
+        model, simple = _rate_by_tenth(outcome, probability), _rate_by_tenth(outcome, rule)
+        bars = axes.bar(tenth - 0.2, model, width=0.38, color=MODEL, label="this model")
+        axes.bar(tenth + 0.2, simple, width=0.38, color=RULE, label=rule_name)
+        axes.axhline(outcome.mean(), color=MUTED, lw=1, ls=(0, (4, 3)), label=f"all customers {outcome.mean():.0%}")
+        axes.bar_label(bars, [f"{rate:.0%}" for rate in model], padding=3, fontsize=9, color=MUTED)
+        axes.set(xticks=tenth, ylim=(0, min(1.12, 1.25 * max(model.max(), simple.max()))),
+                 xlabel="tenth of the customers, riskiest first", ylabel="share that did not buy")  # fmt: skip
+        axes.grid(visible=False, axis="x")
+        axes.yaxis.set_major_formatter(_percent())
+        axes.legend(loc="upper right")
+        lift = model[0] / outcome.mean()
+        _title(axes, f"The riskiest tenth leaves {lift:.1f} times as often as average",
+               "share that left per tenth, customers ordered by this model and by the simple rule")  # fmt: skip
+        return _png(figure)
+
+
+def cumulative_tracking(day: Floats, actual: Floats, expected: Floats, cutoff_day: float) -> bytes:
+    """Draw cumulative repeat purchase occasions, came and expected, by days since the log's first purchase."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(7.2, 4.6), layout="constrained")
+        axes = figure.subplots()
+        axes.axvspan(cutoff_day, day[-1], color=GRID, alpha=0.6, lw=0)
+        axes.plot(day, actual, color=ACTUAL, lw=2.2, label="came")
+        axes.plot(day, expected, color=MODEL, lw=2.2, ls=(0, (5, 2)), label="expected by the purchase model")
+        axes.set(xlim=(day[0], day[-1]), ylim=(0, None), xlabel="days since the first purchase in the log",
+                 ylabel="repeat purchase occasions, cumulative")  # fmt: skip
+        axes.yaxis.set_major_formatter(_thousands())
+        axes.annotate("held out", (cutoff_day, 0), (6, 8), textcoords="offset points", color=MUTED)
+        axes.legend(loc="upper left")
+        last = int(np.searchsorted(day, cutoff_day))
+        ahead, came = expected[-1] - expected[last], actual[-1] - actual[last]
+        note = f"after the cutoff {came:,.0f} came, {ahead:,.0f} were expected"
+        _title(axes, "Does the purchase model keep track?", f"{note} ({ahead / came - 1:+.1%})" if came > 0 else note)
+        return _png(figure)
+
+
+def frequency_bins(actual: Floats, expected: Floats, horizon_days: int) -> bytes:
+    """Draw how many customers bought 0, 1, 2 … times in the hold-out; the last bin is "or more"."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(7.2, 4.6), layout="constrained")
+        axes = figure.subplots()
+        times = np.arange(len(actual))
+        axes.bar(times - 0.2, actual, width=0.38, color=ACTUAL, label="came")
+        axes.bar(times + 0.2, expected, width=0.38, color=MODEL, label="expected by the purchase model")
+        axes.set_xticks(times, [*map(str, times[:-1]), f"{times[-1]}+"])
+        axes.set(xlabel=f"purchase occasions in the {horizon_days} days held out", ylabel="customers")
+        axes.grid(visible=False, axis="x")
+        axes.yaxis.set_major_formatter(_thousands())
+        axes.legend(loc="upper right")
+        missed = np.abs(actual - expected).sum() / 2 / actual.sum()
+        _title(
+            axes, "How often did customers come back?", f"{missed:.1%} of {actual.sum():,.0f} customers in another bin"
+        )
+        return _png(figure)
+
+
+def tier_value(tiers: list[str], spend: Floats, customers: Floats, horizon_days: int, currency: str) -> bytes:
+    """Draw what customers of each value tier spent after they were put into it."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(7.2, 4.6), layout="constrained")
+        axes = figure.subplots()
+        place = np.arange(len(tiers))[::-1]
+        bars = axes.barh(place, spend, height=0.66, color=MODEL)
+        axes.bar_label(bars, [f"{count:,.0f} customers" for count in customers], padding=4, fontsize=9, color=MUTED)
+        axes.set_yticks(place, [tier.replace("_", " ") for tier in tiers])
+        axes.set(xlabel=f"mean spend in the following {horizon_days} days, {currency}")
+        axes.set_xlim(min(0.0, spend.min()), 1.25 * max(spend.max(), 1e-9))
+        axes.grid(visible=False, axis="y")
+        axes.xaxis.set_major_formatter(_thousands())
+        _title(axes, "What the value tiers went on to spend", "tiers fitted and given before the spend was known")
+        return _png(figure)
+
+
+def _deciles(outcome: Floats, probability: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    groups = [part for part in np.array_split(np.argsort(probability, kind="stable"), 10) if len(part)]
+    predicted = np.array([probability[part].mean() for part in groups])
+    observed = np.array([outcome[part].mean() for part in groups])
+    size = np.array([len(part) for part in groups])
+    # Wilson (1927): the interval stays inside 0..1 and is honest at rates near them.
+    centre = (observed + _Z**2 / (2 * size)) / (1 + _Z**2 / size)
+    half = _Z / (1 + _Z**2 / size) * np.sqrt(observed * (1 - observed) / size + _Z**2 / (4 * size**2))
+    return predicted, observed, np.minimum(centre - half, observed), np.maximum(centre + half, observed)
+
+
+def _rate_by_tenth(outcome: Floats, score: Floats) -> Floats:
+    """Outcome rate per tenth of the rows, highest scores first; equal scores share their mean outcome."""
+    _, tie = np.unique(score, return_inverse=True)
+    shared = (np.bincount(tie, outcome) / np.bincount(tie))[tie]
+    parts = np.array_split(shared[np.argsort(-score, kind="stable")], 10)
+    return np.array([part.mean() if len(part) else np.nan for part in parts])
+
+
+def _title(axes: Any, headline: str, note: str) -> None:
+    axes.set_title(headline, loc="left", fontsize=12.5, fontweight="bold", pad=24)
+    axes.annotate(note, (0, 1), (0, 8), xycoords="axes fraction", textcoords="offset points", fontsize=9.5, color=MUTED)
+
+
+def _thousands() -> Any:
+    return FuncFormatter(lambda value, _: f"{value:,.0f}")
+
+
+def _percent() -> Any:
+    return PercentFormatter(1.0, decimals=0)
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=144, metadata={"Software": None})
+    return buffer.getvalue()
