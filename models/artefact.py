@@ -122,6 +122,22 @@ def load_champion(shelf: Path, name: str) -> Artefact:
     return replace(_verified(_place(Path(shelf), name, chosen[name])), version=chosen[name])
 
 
+def json_file(state: Mapping[str, Any]) -> bytes:
+    """Return a model's fitted state as the bytes of a readable file; the same state gives the same bytes."""
+    return json.dumps(state, indent=2, sort_keys=True, allow_nan=False).encode() + b"\n"
+
+
+def read_json_file(files: Mapping[str, bytes], name: str) -> dict[str, Any]:
+    """Return the fitted state that ``json_file`` wrote."""
+    try:
+        state = json.loads(files[name])
+    except (KeyError, ValueError):
+        raise ArtefactError(f"the artefact lacks a readable {name}; train or pull the model again") from None
+    if not isinstance(state, dict):
+        raise ArtefactError(f"{name} does not hold a fitted model; train or pull the model again")
+    return state
+
+
 def _verified(directory: Path) -> Artefact:
     return read_artefact(directory, _read_manifest(directory)["kind"])
 
