@@ -1,0 +1,65 @@
+"""How often, how recently and for how much a customer buys: the sufficient statistics of BTYD models and windows."""
+
+from typing import Any
+
+import ibis
+
+from features.windows import days_between, days_since, flag, ratio, units
+
+SPEND_DAYS = (7, 30, 90, 365)
+
+
+def from_occasions(occasions: ibis.Table) -> dict[str, Any]:
+    """Totals over a customer's purchase occasions."""
+    recent = {f"orders_{days}d": flag(occasions.last_at >= occasions[f"since_{days}d"]).sum() for days in SPEND_DAYS}
+    return {
+        "occasions": occasions.count(),
+        "paid_occasions": flag(occasions.gross > 0).sum(),
+        "first_day": occasions.day.min(),
+        "latest_day": occasions.day.max(),
+        "gross_total": occasions.gross.sum(),
+        "gross_first": occasions.gross.argmin(occasions.day),
+        "gross_latest": occasions.gross.argmax(occasions.day),
+        "orders_180d": flag(occasions.last_at >= occasions.since_180d).sum(),
+        **recent,
+    }
+
+
+def from_orders(orders: ibis.Table) -> dict[str, Any]:
+    """Totals over a customer's orders, returns included."""
+    windows = {
+        f"spend_{days}d": orders.net.sum(where=orders.ordered_at >= orders[f"since_{days}d"]).fill_null(0)
+        for days in (*SPEND_DAYS, 180)
+    }
+    return {"spend_total": orders.net.sum(), "returned_total": orders.returned.sum(), **windows}
+
+
+def derive(row: ibis.Table) -> dict[str, Any]:
+    """Features of the group from the customer's totals.
+
+    ``T`` ends at the last whole day before the cutoff; an occasion on the cutoff's own, unfinished day extends it, so
+    ``0 <= recency <= T`` at any hour. ``monetary_value`` is the mean gross value of repeat occasions that cost
+    anything, times the share of gross spend that was not returned (occasions cannot be told which return is theirs).
+    """
+    recency = days_between(row.latest_day, row.first_day)
+    since = days_since(row.last_day, row.latest_day)
+    repeats = row.paid_occasions - flag(row.gross_first > 0)
+    kept = ibis.greatest(1.0 - ratio(row.returned_total, row.gross_total), 0.0)
+    created = ibis.ifelse(row.created_at < row.as_of, row.created_at.date(), None)
+    tenure = days_since(row.last_day, created).fill_null(0.0)
+    age = recency.cast("float64") + since
+    spends = {f"spend_{days}d": units(row[f"spend_{days}d"]) for days in SPEND_DAYS}
+    return {
+        "frequency": row.occasions - 1,
+        "recency": recency,
+        "T": age,
+        "monetary_value": ratio(units(row.gross_total - row.gross_first), repeats) * kept,
+        "days_since_last_order": since,
+        "tenure_days": ibis.greatest(age, tenure),
+        **{f"orders_{days}d": row[f"orders_{days}d"] for days in SPEND_DAYS},
+        **spends,
+        "spend_total": units(row.spend_total),
+        "order_value_mean": ratio(units(row.gross_total), row.occasions),
+        "order_value_last": units(row.gross_latest),
+        "first_order_value": units(row.gross_first),
+    }
