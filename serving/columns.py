@@ -253,8 +253,8 @@ SCORE_COLUMNS: tuple[ScoreColumn, ...] = (
         "效果依据：实测或假设",
         "evidence",
     ),
-    ScoreColumn("human_task", _C, "", True, "task for a person, if the action needs one", "需人工处理的任务"),
-    ScoreColumn("due_by", Kind.INSTANT, "UTC instant", True, "deadline of the task", "人工任务截止时刻"),
+    ScoreColumn("human_task", _F, "true or false", False, "the action is a task for a person", "该行动需由专人完成"),
+    ScoreColumn("due_by", Kind.INSTANT, "UTC instant", True, "deadline of the task for a person", "人工任务截止时刻"),
     ScoreColumn(
         "suppressed_by",
         _C,
