@@ -1,0 +1,76 @@
+"""Remarks about records that change no row: what a business would want to know before trusting the scores."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+import duckdb
+
+from features.cleaning import Cleaned
+from features.contract import Table
+from features.inputs import Input, identifier, literal
+from features.mapping import Section, Source
+
+# A person does not order so often; a till account or a marketplace booked as one customer does.
+MANY_LINES = 50_000
+
+
+def all_null(connection: duckdb.DuckDBPyConnection, opened: Input, column: str) -> bool:
+    """Whether a typed column holds nothing at all: its type then says nothing either."""
+    if not opened.typed:
+        return False
+    query = f"SELECT 1 FROM {opened.relation} WHERE {identifier(column)} IS NOT NULL LIMIT 1"
+    return not connection.execute(query).fetchall()
+
+
+def conversions(connection: duckdb.DuckDBPyConnection, opened: Input, cleaned: Mapping[str, Cleaned]) -> Counter[str]:
+    """Count values whose type alone was changed, by contract column."""
+    tests = {name: sql.converted for name, sql in cleaned.items() if sql.converted != "false"}
+    if not tests:
+        return Counter()
+    counts = ", ".join(f"count(*) FILTER (WHERE {test})" for test in tests.values())
+    row = connection.execute(f"SELECT {counts} FROM {opened.relation} AS src").fetchall()[0]
+    return Counter(dict(zip(tests, row, strict=True)))
+
+
+def of_input(connection: duckdb.DuckDBPyConnection, section: Section, opened: Input) -> list[str]:
+    """Remarks about one file: columns nobody asked for, rows that are equal in every column."""
+    notes = []
+    used = {mapped.column for mapped in section.fields.values()}
+    unused = [name for name in opened.columns if name not in used]
+    if unused:
+        notes.append(f"{opened.name}: columns not used: {', '.join(unused)}")
+    columns = ", ".join(identifier(name) for name in opened.columns)
+    same = connection.execute(f"SELECT count(*) - count(DISTINCT hash({columns})) FROM {opened.relation}").fetchall()
+    if same[0][0]:
+        notes.append(f"{opened.name}: {same[0][0]:,} rows repeat another row in every column; they are kept")
+    return notes
+
+
+def of_table(connection: duckdb.DuckDBPyConnection, source: Source, table: Table) -> list[str]:
+    """Remarks about the usable rows of one table."""
+    if table.name == "orders":
+        return _orders(connection, source)
+    if table.name == "identities":
+        return ["links between ids are kept but not applied yet: each id is scored as its own customer"]
+    return []
+
+
+def _orders(connection: duckdb.DuckDBPyConnection, source: Source) -> list[str]:
+    returns, free, foreign = connection.execute(
+        "SELECT count(*) FILTER (WHERE is_return), count(*) FILTER (WHERE amount = 0), "
+        f"count(*) FILTER (WHERE currency <> {literal(source.currency)}) FROM orders"
+    ).fetchall()[0]
+    big, most = connection.execute(
+        f"SELECT count(*), max(lines) FROM (SELECT count(*) AS lines FROM orders GROUP BY customer_id) "
+        f"WHERE lines > {MANY_LINES}"
+    ).fetchall()[0]
+    notes = []
+    if returns:
+        notes.append(f"{returns:,} lines are returns or cancellations: netted against spend, never a purchase")
+    if free:
+        notes.append(f"{free:,} lines have the value 0: they count for timing, not for the mean order value")
+    if foreign:
+        notes.append(f"{foreign:,} lines in other currencies were converted to {source.currency} by [rates]")
+    if big:
+        notes.append(f"{big:,} customers have over {MANY_LINES:,} lines (most: {most:,}); are they persons?")
+    return notes
