@@ -1,0 +1,249 @@
+"""What the API answers, apart from HTTP: the same functions serve the REST routes and BentoML's methods."""
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from perennial.errors import StoreError
+from perennial.settings import Settings
+from serving import metrics
+from serving.manifest import definition
+from serving.problems import KEY_REUSED, MISSING_IDEMPOTENCY_KEY, NOT_READY, STORE_AWAY, UNKNOWN_CUSTOMER, Problem
+from serving.schemas import DECISION_COLUMNS, LISTS, SCORE_FIELDS
+from serving.shelf import Shelf
+from serving.store import Run, Store
+
+_LONGEST_KEY = 128
+_NO_RUN = "No scores are loaded; run `perennial score` for this home."
+_NO_MODEL = "No verified model is published; run `perennial train all` for this home."
+
+
+class Answers:
+    """Everything the service knows: the store's current run and the models on the shelf."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._url = settings.store_url
+        self._opening = threading.Lock()
+        self._store: Store | None = None
+        self.shelf = Shelf(settings.shelf)
+
+    @contextmanager
+    def store(self) -> Iterator[Store]:
+        """Lend the store, opening it when it was away before; its failures become a 503."""
+        try:
+            with self._opening:
+                self._store = self._store or Store(self._url)
+            yield self._store
+        except StoreError as error:
+            detail = "The store cannot be read now; nothing was changed. Try again."
+            raise Problem(STORE_AWAY, detail, headers={"retry-after": "5"}) from error
+
+    def close(self) -> None:
+        """Give the store's connections back."""
+        if self._store is not None:
+            self._store.close()
+
+    def run(self) -> Run:
+        """Return the run being served; a Problem when there is none."""
+        with self.store() as store:
+            run = store.current_run()
+        if run is None:
+            raise Problem(NOT_READY, _NO_RUN, headers={"retry-after": "60"})
+        return run
+
+    def ready(self) -> dict[str, Any]:
+        """Say which run is served, or a Problem with the reason why none can be."""
+        run = self.run()
+        if not self.shelf.current:
+            raise Problem(NOT_READY, self.shelf.fault or _NO_MODEL, headers={"retry-after": "60"})
+        return {"status": "ready", "run_id": run.run_id}
+
+    def models(self) -> dict[str, Any]:
+        """List the models in service and the run they last scored."""
+        with self.store() as store:
+            run = store.current_run()
+        return {
+            "models": [champion.facts(name) for name, champion in sorted(self.shelf.current.items())],
+            "fault": self.shelf.fault,
+            "scores": None if run is None else _run_facts(run),
+        }
+
+    def scores(self, customer_ids: Sequence[str]) -> dict[str, Any]:
+        """Look up the scores of many customers, all from one run."""
+        run, rows = self._rows(customer_ids)
+        return {"run_id": run.run_id, "results": _items("scores", "score", customer_ids, rows, score_of, run)}
+
+    def proposals(self, customer_ids: Sequence[str]) -> dict[str, Any]:
+        """Propose the next best actions of many customers; nothing is written."""
+        run, rows = self._rows(customer_ids)
+        items = _items("next_best_actions", "decision", customer_ids, rows, decision_of, run)
+        return {"run_id": run.run_id, "committed": False, "results": items}
+
+    def commit(self, customer_ids: Sequence[str], caller: str, key: str | None) -> dict[str, Any]:
+        """Decide for many customers and write it to the ledger, once for each caller and Idempotency-Key."""
+        run, rows = self._rows(customer_ids)
+        scoped = _scoped(caller, key)
+        with self.store() as store:
+            decided = _decided(store, rows, scoped)
+            if decided and len(decided) < len(rows):
+                raise Problem(KEY_REUSED, "Use a new Idempotency-Key for a request with other customers.")
+            if not decided:
+                subjects = store.subject_keys(rows)
+                store.record_decisions([_entry(row, run, subjects[i], scoped) for i, row in rows.items()])
+                # Read back: whoever came first with this key decided.
+                decided = _decided(store, rows, scoped)
+        answers = {i: {**rows[i], **entry, "model_versions": rows[i]["model_versions"]} for i, entry in decided.items()}
+        items = _items("next_best_actions", "decision", customer_ids, answers, decision_of, run)
+        return {"run_id": run.run_id, "committed": True, "results": items}
+
+    def decision(self, customer_id: str) -> dict[str, Any]:
+        """Propose the next best action of one customer."""
+        run, row = self._row(customer_id)
+        return {"run_id": run.run_id, "customer_id": customer_id, "decision": decision_of(row, run)}
+
+    def profile(self, customer_id: str) -> dict[str, Any]:
+        """Gather everything known about one customer."""
+        run, row = self._row(customer_id)
+        with self.store() as store:
+            facts = store.profile(customer_id) or {}
+            decisions = store.decisions_of(customer_id)
+        facts.pop("customer_id", None)
+        return {
+            "run_id": run.run_id,
+            "customer_id": customer_id,
+            "score": score_of(row, run),
+            "facts": facts,
+            "decisions": decisions,
+        }
+
+    def scopes_of(self, key: str) -> frozenset[str] | None:
+        """Look an API key up."""
+        with self.store() as store:
+            return store.scopes_of(key)
+
+    def _row(self, customer_id: str) -> tuple[Run, dict[str, Any]]:
+        run, rows = self._rows([customer_id])
+        if customer_id not in rows:
+            raise unknown_customer()
+        return run, rows[customer_id]
+
+    def _rows(self, customer_ids: Sequence[str]) -> tuple[Run, dict[str, dict[str, Any]]]:
+        run = self.run()
+        while True:
+            with self.store() as store:
+                rows = store.scores_for(dict.fromkeys(customer_ids))
+            after = self.run()
+            if after.run_id == run.run_id:
+                return run, rows
+            run = after  # a new run was loaded in between: read again, so that one answer has one version
+
+
+def _items(
+    route: str,
+    member: str,
+    customer_ids: Sequence[str],
+    rows: Mapping[str, dict[str, Any]],
+    render: Callable[[Mapping[str, Any], Run], dict[str, Any]],
+    run: Run,
+) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = []
+    for customer_id in customer_ids:
+        row = rows.get(customer_id)
+        if row is None:
+            items.append({"customer_id": customer_id, "status": "not_found", member: None})
+        else:
+            items.append({"customer_id": customer_id, "status": "ok", member: render(row, run)})
+    found = sum(item["status"] == "ok" for item in items)
+    metrics.CUSTOMERS.labels(route, "ok").inc(found)
+    metrics.CUSTOMERS.labels(route, "not_found").inc(len(items) - found)
+    return items
+
+
+def _scoped(caller: str, key: str | None) -> str:
+    if not key or len(key) > _LONGEST_KEY:
+        detail = f"commit: true needs an Idempotency-Key header of 1 to {_LONGEST_KEY} characters."
+        raise Problem(MISSING_IDEMPOTENCY_KEY, detail)
+    return hashlib.sha256(f"{caller}\n{key}".encode()).hexdigest()
+
+
+def _decided(store: Store, customer_ids: Iterable[str], scoped: str) -> dict[str, dict[str, Any]]:
+    """Return what was committed under a scoped key, by customer."""
+    return {
+        customer_id: entry
+        for customer_id in customer_ids
+        for entry in store.decisions_of(customer_id)
+        if entry["idempotency_key"] == scoped
+    }
+
+
+def _entry(row: Mapping[str, Any], run: Run, subject_key: str, scoped: str) -> dict[str, Any]:
+    """Build a ledger row; its id follows from key and subject, so that two requests at once make one row."""
+    copied = ("action_id", "action_channel", "content_kind", "action_reason", "control_group", "evidence", "human_task")
+    return {
+        **{name: row[name] for name in copied},
+        "decision_id": hashlib.sha256(f"{scoped}\n{subject_key}".encode()).hexdigest()[:32],
+        "subject_key": subject_key,
+        "decided_at": datetime.now(UTC),
+        "as_of": run.as_of,
+        "idempotency_key": scoped,
+        "eligible_actions": row.get("eligible_actions") or [],
+        "propensity": row["propensity"],
+        "suppressed_by": row["suppressed_by"],
+        "expected_incremental_value": row["expected_incremental_value"] or 0.0,
+        "due_by": None if row["due_by"] is None else datetime.fromisoformat(row["due_by"]),
+        "model_versions": _apart("model_versions", row["model_versions"]),
+        "playbook_sha256": run.manifest["playbook_sha256"],
+        "draw_id": "",
+    }
+
+
+def unknown_customer() -> Problem:
+    """Build the one answer to an unknown and an erased id."""
+    return Problem(UNKNOWN_CUSTOMER, "No customer in the current scores has this id; ids are text as in the records.")
+
+
+def decision_of(row: Mapping[str, Any], run: Run) -> dict[str, Any]:
+    """Render a stored row as the API's Decision; it has an id when it was committed."""
+    return {
+        "decision_id": row.get("decision_id"),
+        **_rendered(row, DECISION_COLUMNS),
+        "eligible_actions": row.get("eligible_actions") or [],
+        "definition": _definition(row, run),
+    }
+
+
+def score_of(row: Mapping[str, Any], run: Run) -> dict[str, Any]:
+    """Render a stored row as the API's Score."""
+    return {**_rendered(row, SCORE_FIELDS), "definition": _definition(row, run)}
+
+
+def _definition(row: Mapping[str, Any], run: Run) -> str:
+    return definition(row["horizon_days"], run.manifest["language"])
+
+
+def _rendered(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name: _apart(name, row.get(name)) for name in names}
+
+
+def _apart(name: str, value: Any) -> Any:
+    if name in LISTS:
+        return value.split(";") if value else []
+    if name == "model_versions":
+        return dict(pair.split("=", 1) for pair in value.split(";")) if value else {}
+    return value
+
+
+def _run_facts(run: Run) -> dict[str, Any]:
+    return {
+        "run_id": run.run_id,
+        "as_of": run.as_of,
+        "loaded_at": run.created_at,
+        "customers": run.row_count,
+        "horizon_days": run.manifest["horizon_days"],
+        "definition": definition(run.manifest["horizon_days"], run.manifest["language"]),
+        "model_versions": run.manifest["model_versions"],
+        "pending": run.manifest["pending"],
+    }
