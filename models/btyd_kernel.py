@@ -194,3 +194,15 @@ def _expected_purchases(params: GeoParams, x: Floats, age: Floats, k: Floats, ho
     scaled = c * special.hyp2f1(first, second, c + 1, z)
     scaled += z * first * second / (c + 1) * special.hyp2f1(first + 1, second + 1, c + 2, z)
     return np.asarray((c - np.exp(second * np.log1p(-z)) * scaled) / second)
+
+
+def discounted_purchases(params: GeoParams, x: Floats, age: Floats, k: Floats, horizon: float, rate: float) -> Floats:
+    """Return E[sum of exp(-rate t) over purchases at t within the horizon | alive], continuously discounted.
+
+    By parts, from the expected counts E(t): exp(-rate h) E(h) + rate * integral of exp(-rate t) E(t).
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(8)
+    total: Floats = np.exp(-rate * horizon) * expected_purchases(params, x, age, k, horizon)
+    for node, weight in zip((nodes + 1) / 2 * horizon, weights / 2 * horizon, strict=True):
+        total += rate * weight * np.exp(-rate * node) * expected_purchases(params, x, age, k, float(node))
+    return total

@@ -1,0 +1,203 @@
+"""What each customer is worth: purchases times order value times margin, discounted, with intervals."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from models.artefact import json_file, read_json_file
+from models.btyd_kernel import collapse, discounted_purchases, log_no_purchase
+from models.futures import Futures, Histories
+from models.likelihood import Floats
+from models.purchases import BetaGeoModel, GeoModel, ModifiedBetaGeoModel
+from models.spend import GammaGammaModel
+from models.summary import read_columns, read_history
+from perennial.errors import ArtefactError, InsufficientData, SourceError
+
+_MIN_REPEAT_BUYERS = 50
+_DAYS_PER_YEAR = 365.0
+_TAILS = (0.05, 0.95)
+_FILE = "clv.json"
+
+
+class ClvModel:
+    """Customer lifetime value over ``horizon_days``, of the model that explains the purchases best.
+
+    Parameters
+    ----------
+    horizon_days : float
+        How far ahead value is counted, over 0.
+    discount_rate_per_year : float
+        A year later money is worth ``1 / (1 + rate)`` of today's; at least 0.
+    n_draws : int
+        Simulated futures per customer, at least 32; the intervals' precision grows and the speed falls with it.
+    seed : int
+        The same seed gives the same intervals.
+
+    Attributes
+    ----------
+    purchases_ : BetaGeoModel or ModifiedBetaGeoModel
+        The one with the higher likelihood (they have as many parameters).
+    alive_ : ModifiedBetaGeoModel
+        Where P(alive) always comes from: BG/NBD's is 1 for every one-time buyer.
+    spend_ : GammaGammaModel
+    """
+
+    purchases_: GeoModel
+    alive_: ModifiedBetaGeoModel
+    spend_: GammaGammaModel
+
+    def __init__(
+        self,
+        horizon_days: float = 365,
+        discount_rate_per_year: float = 0.10,
+        n_draws: int = 512,
+        seed: int = 7,
+    ) -> None:
+        self.horizon_days = horizon_days
+        self.discount_rate_per_year = discount_rate_per_year
+        self.n_draws = n_draws
+        self.seed = seed
+
+    def fit(self, snapshot: pd.DataFrame) -> Self:
+        """Fit on frequency, recency, T (days) and monetary_value, one row per customer."""
+        self._check_parameters()
+        x, _, _ = read_history(snapshot)
+        (mean_spend,) = read_columns(snapshot, ("monetary_value",))
+        valued = int(((x > 0) & (mean_spend > 0)).sum())
+        if (x > 0).any() and not np.isfinite(mean_spend).any():
+            raise InsufficientData("clv: no purchase has a value, so there is no money to predict; map orders.amount")
+        if valued < _MIN_REPEAT_BUYERS:
+            raise InsufficientData(
+                f"clv: {valued} of {len(x)} customers have repeat purchases of value; {_MIN_REPEAT_BUYERS} are needed"
+            )
+        plain, modified = BetaGeoModel().fit(snapshot), ModifiedBetaGeoModel().fit(snapshot)
+        better = plain.log_likelihood_ > modified.log_likelihood_
+        self._learn(plain if better else modified, modified, GammaGammaModel().fit(snapshot))
+        return self
+
+    def _learn(self, purchases: GeoModel, alive: ModifiedBetaGeoModel, spend: GammaGammaModel) -> None:
+        self.purchases_, self.alive_, self.spend_ = purchases, alive, spend
+        self.__dict__.pop("_futures", None)
+
+    @cached_property
+    def _futures(self) -> Futures:
+        return Futures(self.purchases_, self.spend_, self.n_draws, self.seed)
+
+    def _check_parameters(self) -> None:
+        if not 0 < self.horizon_days < np.inf:
+            raise ValueError(f"horizon_days is {self.horizon_days}; it must be over 0 and finite")
+        if not 0 <= self.discount_rate_per_year < np.inf:
+            raise ValueError(f"discount_rate_per_year is {self.discount_rate_per_year}; it must be at least 0")
+        if self.n_draws < 32:
+            raise ValueError(f"n_draws is {self.n_draws}; at least 32 are needed for a 5th and a 95th percentile")
+
+    def predict(
+        self, snapshot: pd.DataFrame, *, margin_rate: float | npt.ArrayLike | None = None, horizon_days: float = 90
+    ) -> pd.DataFrame:
+        """Predict orders and spend over the score horizon ``horizon_days`` and value over the model's own horizon.
+
+        ``margin_rate`` (one, or one per customer, 0 to 1) turns revenue into margin in the ``clv`` columns; without it
+        they are revenue. ``low`` and ``high`` are the 5th and 95th percentile of what will really happen, so a mean can
+        lie above ``high`` when almost surely nothing happens. ``next_order_days`` is a median, NaN when the customer
+        more likely never buys again.
+        """
+        margin = _margin(margin_rate, len(snapshot))
+        value, if_buys, if_not = self._purchase_values(snapshot, horizon_days)
+        order_value = self.spend_.predict_spend(snapshot)
+        orders = self.purchases_.predict_purchases(snapshot, horizon_days=horizon_days)
+        order_range, value_range = self._ranges(snapshot, horizon_days)
+        return pd.DataFrame(
+            {
+                "p_alive": self.alive_.predict_alive(snapshot),
+                "expected_orders": orders,
+                "expected_orders_low": order_range[:, 0],
+                "expected_orders_high": order_range[:, 1],
+                "expected_order_value": order_value,
+                "expected_spend": orders * order_value,
+                "clv": value * order_value * margin,
+                "clv_low": value_range[:, 0] * margin,
+                "clv_high": value_range[:, 1] * margin,
+                "clv_if_buys": if_buys * order_value * margin,
+                "clv_if_not": if_not * order_value * margin,
+                "next_order_days": self.purchases_.predict_next_purchase(snapshot),
+            },
+            index=snapshot.index,
+        )
+
+    @property
+    def _discount_rate_per_day(self) -> float:
+        return float(np.log1p(self.discount_rate_per_year)) / _DAYS_PER_YEAR
+
+    def _purchase_values(self, snapshot: pd.DataFrame, days: float) -> tuple[Floats, Floats, Floats]:
+        """Return discounted expected purchases: as things stand, if the customer buys within ``days``, and if not.
+
+        Without a purchase the history becomes (x, t_x, T + days); with one, the law of total expectation leaves
+        E[value | buys] = (E[value | alive] - P(none | alive) E[value later | alive, none]) / P(some | alive).
+        """
+        x, t_x, age = read_history(snapshot)
+        distinct = collapse((x, age))
+        x_u, age_u = distinct.columns
+        params, k = self.purchases_.geo_params, self.purchases_.chances(x_u)
+        rate, later = self._discount_rate_per_day, max(self.horizon_days - days, 0.0)
+        living = discounted_purchases(params, x_u, age_u, k, self.horizon_days, rate)
+        none = log_no_purchase(params, x_u, age_u, days)
+        waiting = np.exp(-rate * days) * discounted_purchases(params, x_u, age_u + days, k, later, rate)
+        if_buys = (living - np.exp(none) * waiting) / -np.expm1(none)
+        alive = self.purchases_.predict_alive(snapshot)
+        aged = self.purchases_.predict_alive(pd.DataFrame({"frequency": x, "recency": t_x, "T": age + days}))
+        at = distinct.inverse
+        return alive * living[at], if_buys[at], aged * waiting[at]
+
+    def _ranges(self, snapshot: pd.DataFrame, days: float) -> tuple[Floats, Floats]:
+        """Return low and high of orders and of discounted revenue, (n_customers, 2) each; equal histories once."""
+        x, t_x, age = read_history(snapshot)
+        (mean_spend,) = read_columns(snapshot, ("monetary_value",))
+        spent = np.where((x > 0) & (mean_spend > 0), x * mean_spend, 0.0)
+        distinct = collapse((x, t_x, age, spent))
+        x_u, t_u, age_u, spent_u = distinct.columns
+        histories = Histories(x_u, t_u, age_u, spent_u, np.where(spent_u > 0, x_u, 0.0))
+        orders, value = self._futures.ranges(histories, days, self.horizon_days, self._discount_rate_per_day, _TAILS)
+        return orders[distinct.inverse], value[distinct.inverse]
+
+    def to_files(self) -> dict[str, bytes]:
+        """Return the fitted model as an artefact's files."""
+        state = {
+            "horizon_days": self.horizon_days,
+            "discount_rate_per_year": self.discount_rate_per_year,
+            "n_draws": self.n_draws,
+            "seed": self.seed,
+            "purchases": self.purchases_.to_json(),
+            "alive": self.alive_.to_json(),
+            "spend": self.spend_.to_json(),
+        }
+        return {_FILE: json_file(state)}
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, bytes]) -> Self:
+        """Restore a fitted model from an artefact's files."""
+        state: dict[str, Any] = read_json_file(files, _FILE)
+        try:
+            parameters = {name: state[name] for name in ("horizon_days", "discount_rate_per_year", "n_draws", "seed")}
+            families = {family.family: family for family in (BetaGeoModel, ModifiedBetaGeoModel)}
+            purchases = families[state["purchases"]["family"]].from_json(state["purchases"])
+            alive, spend = ModifiedBetaGeoModel.from_json(state["alive"]), GammaGammaModel.from_json(state["spend"])
+            model = cls(**parameters)
+            model._check_parameters()
+        except (KeyError, TypeError, ValueError):
+            raise ArtefactError(f"{_FILE}: does not hold a fitted clv model; train it again") from None
+        model._learn(purchases, alive, spend)
+        return model
+
+
+def _margin(margin_rate: float | npt.ArrayLike | None, n_customers: int) -> Floats:
+    margin = np.broadcast_to(np.asarray(1.0 if margin_rate is None else margin_rate, dtype=np.float64), n_customers)
+    wrong = ~((margin >= 0) & (margin <= 1))
+    if wrong.any():
+        raise SourceError(
+            f"margin_rate is {margin[np.argmax(wrong)]:g} for {int(wrong.sum())} customers; 0 to 1 is needed"
+        )
+    return margin
