@@ -103,6 +103,11 @@ def calibration_gap(outcome: Floats, probability: Floats, weight: Floats) -> flo
     return _mean(probability - outcome, weight)
 
 
+def calibration_error(outcome: Floats, probability: Floats, weight: Floats) -> float:
+    """Size of the calibration gap, whatever its direction."""
+    return abs(calibration_gap(outcome, probability, weight))
+
+
 def calibration_slope(outcome: Floats, probability: Floats, weight: Floats) -> float:
     """Slope of a logistic regression of the outcome on the predicted log-odds; 1 is right, below 1 overconfident."""
     log_odds = np.log(_inside(probability)) - np.log1p(-_inside(probability))
@@ -147,6 +152,7 @@ CHURN_MEASURES: Mapping[str, Measure] = MappingProxyType(
         "log_loss": log_loss,
         "brier": brier,
         "calibration_gap": calibration_gap,
+        "calibration_error": calibration_error,
         "calibration_slope": calibration_slope,
         "top_decile_lift": top_decile_lift,
     }

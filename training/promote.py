@@ -1,0 +1,165 @@
+"""Which version serves: the gate a challenger must pass, promotion by hand, and the way back.
+
+The registry's ``champion`` alias is the decision, the shelf is its publication (serving reads only that), and
+``promotions.jsonl`` in the home is its history: one line per change, never rewritten.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from models.artefact import publish, read_artefact
+from perennial.errors import OutputError, RegistryError
+from perennial.settings import Settings, settings
+from training.lock import training_lock
+from training.metrics import Comparison, Floats, Interval, Verdict
+from training.registry import CHALLENGER, CHAMPION, Registry, Version
+
+MODEL_PATH, JUDGED_PATH = "model", "judged"
+LOG = "promotions.jsonl"
+ROLLBACK = "rollback"
+LEAST_SPREAD = 1e-6
+# On the same customers even a trifling change of the mean is distinguishable; so much of it is let pass.
+TOLERATED = {"calibration_error": 0.01}
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether a challenger becomes champion, and why (a sentence for people)."""
+
+    promoted: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """One line of the promotion log."""
+
+    at: str
+    name: str
+    version: int
+    previous: int | None
+    action: str
+    reason: str
+
+
+def gate(prediction: Floats, ranking: Interval, chance: float, comparisons: Sequence[Comparison] | None) -> Decision:
+    """Decide on a challenger from the hold-out alone.
+
+    Parameters
+    ----------
+    ranking, chance
+        AUC or normalised Gini on the hold-out, and its value for someone who guesses.
+    comparisons
+        Challenger against champion on the same customers; None when there is no champion.
+    """
+    if prediction.max() - prediction.min() < LEAST_SPREAD:
+        return Decision(False, f"it predicts {prediction[0]:.3g} for every customer")
+    if not ranking.low > chance:
+        return Decision(False, f"its ranking {ranking} cannot be told from guessing ({chance:g})")
+    if comparisons is None:
+        return Decision(True, "first version, and its ranking beats guessing")
+    worse = [str(comparison) for comparison in comparisons if _matters(comparison)]
+    if worse:
+        return Decision(False, "; ".join(worse))
+    return Decision(True, "; ".join(map(str, comparisons)))
+
+
+def _matters(comparison: Comparison) -> bool:
+    certain = min(abs(comparison.difference.low), abs(comparison.difference.high))
+    return comparison.verdict is Verdict.WORSE and certain > TOLERATED.get(comparison.measure, 0.0)
+
+
+def settle(registry: Registry, version: Version, artefact: Path, decision: Decision, config: Settings) -> None:
+    """Carry a gate's decision out: publish and alias a champion, or alias a challenger."""
+    if decision.promoted:
+        _enthrone(registry, version, artefact, "gate", decision.reason, config)
+    else:
+        registry.set_alias(version.name, CHALLENGER, version.number)
+
+
+def promote(name: str, version: int | None = None, *, using: Settings | None = None) -> str:
+    """Make a registered version (default: the newest) the champion by hand; the gate's opinion is only quoted."""
+    config = using or settings()
+    with training_lock(config.home, f"promotion of {name}"):
+        registry = Registry(config.mlflow_uri)
+        chosen = registry.version(name, version)
+        if registry.alias(name, CHAMPION) == chosen:
+            raise RegistryError(f"{name} version {chosen.number} is the champion already; nothing was changed")
+        opinion = chosen.tags.get("gate", "no gate was run")
+        _publish_from_registry(registry, chosen, "promote", f"by hand; at training: {opinion}", config)
+    return f"{name} version {chosen.number} is now the champion (at training: {opinion})"
+
+
+def rollback(name: str, *, using: Settings | None = None) -> str:
+    """Return to the champion before this one."""
+    config = using or settings()
+    with training_lock(config.home, f"rollback of {name}"):
+        registry = Registry(config.mlflow_uri)
+        current = registry.alias(name, CHAMPION)
+        previous = _previous(promotions(config.home), name, current.number if current else None)
+        if previous is None:
+            raise RegistryError(f"{name} has no earlier champion in {config.home / LOG}; nothing was changed")
+        chosen = registry.version(name, previous)
+        _publish_from_registry(registry, chosen, ROLLBACK, "by hand", config)
+    return f"{name} is back at version {chosen.number}"
+
+
+def promotions(home: Path) -> list[Promotion]:
+    """Return the promotion log, oldest first."""
+    path = home / LOG
+    if not path.exists():
+        return []
+    return [Promotion(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _previous(log: Sequence[Promotion], name: str, current: int | None) -> int | None:
+    """Replay the log as a stack; a rollback takes from it, so a second one goes further back."""
+    stack: list[int] = []
+    for line in (line for line in log if line.name == name):
+        if line.action == ROLLBACK:
+            while stack and stack[-1] != line.version:
+                stack.pop()
+        else:
+            stack.append(line.version)
+    if stack and stack[-1] == current:
+        stack.pop()
+    return stack[-1] if stack else None
+
+
+def _publish_from_registry(registry: Registry, version: Version, action: str, reason: str, config: Settings) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        artefact = registry.fetch(version, Path(folder))
+        read_artefact(artefact, version.name)
+        _enthrone(registry, version, artefact, action, reason, config)
+
+
+def _enthrone(registry: Registry, version: Version, artefact: Path, action: str, reason: str, config: Settings) -> None:
+    """Publish, alias, log: killed in between, serving has one whole champion and the next promotion mends the rest."""
+    before = registry.alias(version.name, CHAMPION)
+    publish(config.shelf, version.name, str(version.number), artefact)
+    registry.set_alias(version.name, CHAMPION, version.number)
+    challenger = registry.alias(version.name, CHALLENGER)
+    if challenger is not None and challenger.number == version.number:
+        registry.set_alias(version.name, CHALLENGER, None)
+    now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    _append(
+        config.home, Promotion(now, version.name, version.number, before.number if before else None, action, reason)
+    )
+
+
+def _append(home: Path, line: Promotion) -> None:
+    path = home / LOG
+    try:
+        with path.open("a", encoding="utf-8") as log:
+            log.write(json.dumps(asdict(line), ensure_ascii=False) + "\n")
+            log.flush()
+            os.fsync(log.fileno())
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror}); {line.name} version {line.version} is champion all the same"
+        ) from error
