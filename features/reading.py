@@ -72,7 +72,7 @@ def _stage_name(table: Table) -> str:
 def _create_stage(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
     columns = ", ".join(f"{identifier(column.name)} {DUCKDB_TYPES[column.kind]}" for column in table.columns)
     connection.execute(
-        f"CREATE TEMP TABLE {_stage_name(table)} "
+        f"CREATE TABLE {_stage_name(table)} "
         f"({columns}, section INTEGER, part INTEGER, {ROW} BIGINT, reason VARCHAR, correction VARCHAR)"
     )
 
@@ -268,14 +268,15 @@ def _quarantined(
 def _load(
     connection: duckdb.DuckDBPyConnection, source: Source, table: Table, draft: _Draft | None
 ) -> TableReport | None:
-    """Move usable rows to the contract table and report on the rest."""
+    """Make the stage the contract table, without a copy, and report on the rows left out."""
     stage = _stage_name(table)
-    names = ", ".join(identifier(column.name) for column in table.columns)
-    connection.execute(f"CREATE TABLE {table.name} AS SELECT {names} FROM {stage} WHERE reason IS NULL")
     counts = connection.execute(
         f"SELECT reason, correction, count(*) FROM {stage} GROUP BY ALL ORDER BY 3 DESC, 1, 2"
     ).fetchall()
-    connection.execute(f"DROP TABLE {stage}")
+    connection.execute(f"DELETE FROM {stage} WHERE reason IS NOT NULL")
+    for bookkeeping in ("section", "part", ROW, "reason", "correction"):
+        connection.execute(f"ALTER TABLE {stage} DROP COLUMN {bookkeeping}")
+    connection.execute(f"ALTER TABLE {stage} RENAME TO {table.name}")
     if draft is None:
         return None
     reasons = {reason: count for reason, _, count in counts if reason is not None}
