@@ -13,7 +13,7 @@ from typing import Literal, cast
 
 from features.contract import CONTACT_CHANNELS
 from perennial.errors import PlaybookError
-from serving.codes import CODE_LISTS, Language
+from serving.codes import CODE_LISTS, Code, Language
 from serving.decisions.predicates import FACTS, Condition, Fact, Unit
 from serving.decisions.sections import Section, nearest
 
@@ -95,6 +95,14 @@ class Playbook:
     def draw_id(self) -> str:
         """Names the control draw without giving the salt away."""
         return hashlib.sha256(self.control_salt.encode()).hexdigest()[:16]
+
+    @property
+    def codes(self) -> tuple[Code, ...]:
+        """The catalogue as a code list, for data dictionaries and reports."""
+        return (*(Code(action.id, action.title["en"], action.title["zh"]) for action in self.actions), _NOTHING)
+
+
+_NOTHING = Code(DO_NOTHING, "Do nothing", "不行动", "no action is due or worth its cost", "暂无适用或值得的行动")
 
 
 def load_playbook(path: Path | None = None) -> Playbook:

@@ -7,10 +7,11 @@ The same facts fill the ``{placeholders}`` of reason texts.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 import numpy.typing as npt
@@ -121,11 +122,11 @@ def _never_rated(frame: pd.DataFrame, _as_of: AsOf) -> Values:
 def _recommends(frame: pd.DataFrame, _as_of: AsOf) -> Values:
     # 9 and 10 are Net Promoter's promoters (Reichheld 2003); 4 and 5 the upper two of five satisfaction marks.
     happy = (_column(frame, "nps_last") >= 9) | (_column(frame, "satisfaction_last") >= 4)
-    return happy | (_column(frame, "referrals_total") >= 1)
+    return np.asarray(happy | (_column(frame, "referrals_total") >= 1))
 
 
 def _category_known(frame: pd.DataFrame, _as_of: AsOf) -> Values:
-    return _column(frame, "favourite_category", numeric=False) != ""
+    return np.asarray(_column(frame, "favourite_category", numeric=False) != "")
 
 
 def _days_to_birthday(frame: pd.DataFrame, as_of: AsOf) -> Values:
@@ -149,8 +150,15 @@ def _in_year(year: Values, month: Values, day: Values) -> Values:
 
 def _local_days(timezones: "pd.Series[str]", as_of: AsOf) -> Values:
     """Return each customer's calendar day at ``as_of``; the source's day where the zone is unknown."""
-    days = {name: as_of.instant.astimezone(ZoneInfo(name)).date() for name in timezones.dropna().unique()}
+    days = {name: _local_day(name, as_of) for name in timezones.dropna().unique()}
     return np.array([days.get(name, as_of.day) for name in timezones], dtype="datetime64[D]")
+
+
+def _local_day(timezone: str, as_of: AsOf) -> date:
+    try:
+        return as_of.instant.astimezone(ZoneInfo(timezone)).date()
+    except (ZoneInfoNotFoundError, ValueError):
+        return as_of.day
 
 
 _D, _O, _N, _R, _S, _M, _C, _F = (
