@@ -94,16 +94,47 @@ def plan_origins(records: Records, as_of: AsOf, horizon_days: int) -> Plan:
     return Plan(horizon_days, judged, holdout, final, end)
 
 
-def assemble(records: Records, cutoffs: Iterable[AsOf], horizon_days: int, as_of: AsOf) -> pd.DataFrame:
-    """Return snapshot rows at the cutoffs with ``churned``, ``actual_orders`` and ``actual_spend`` beside them."""
-    moments = sorted(set(cutoffs), key=lambda moment: moment.instant)
+@dataclass(frozen=True)
+class Data:
+    """What a training goes by: labelled snapshot rows at every cutoff, and the snapshot at the end.
+
+    ``plan`` is None where nothing needs labels to be fitted; then the rows stand at the hold-out alone.
+    """
+
+    records: Records
+    horizon_days: int
+    end: AsOf
+    holdout: AsOf
+    rows: pd.DataFrame
+    latest: pd.DataFrame
+    plan: Plan | None
+
+    @property
+    def heldout(self) -> pd.DataFrame:
+        """Labelled rows of the hold-out."""
+        return rows_at(self.rows, [self.holdout])
+
+
+def gather(records: Records, as_of: AsOf, horizon_days: int, *, fits_on_labels: bool) -> Data:
+    """Build every snapshot a training needs in one pass over the records, and label what is closed."""
+    end = observed_until(records, as_of)
+    plan = plan_origins(records, as_of, horizon_days) if fits_on_labels else None
+    holdout = plan.holdout if plan else holdout_cutoff(records, as_of, horizon_days)
+    cutoffs = plan.cutoffs if plan else (holdout,)
+    snapshot = build_snapshot(records, [*cutoffs, end])
+    rows = with_labels(rows_at(snapshot, cutoffs), records, cutoffs, horizon_days, as_of)
+    return Data(records, horizon_days, end, holdout, rows, rows_at(snapshot, [end]), plan)
+
+
+def with_labels(
+    snapshot: pd.DataFrame, records: Records, cutoffs: Iterable[AsOf], horizon_days: int, as_of: AsOf
+) -> pd.DataFrame:
+    """Return the snapshot's rows with ``churned``, ``actual_orders`` and ``actual_spend`` beside them."""
     labels = pd.concat(
-        [label(records, moment, horizon_days, as_of).assign(as_of=_stamp(moment)) for moment in moments],
+        [label(records, moment, horizon_days, as_of).assign(as_of=_stamp(moment)) for moment in cutoffs],
         ignore_index=True,
     )
-    rows = build_snapshot(records, moments).merge(
-        labels, how="outer", on=["as_of", "customer_id"], validate="one_to_one", indicator=True
-    )
+    rows = snapshot.merge(labels, how="outer", on=["as_of", "customer_id"], validate="one_to_one", indicator=True)
     if (rows["_merge"] != "both").any():
         raise InsufficientData(f"{records.name}: snapshot and labels disagree about who was a customer at a cutoff")
     return rows.drop(columns="_merge").astype({"churned": "bool"})

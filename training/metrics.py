@@ -185,10 +185,12 @@ def compare(
     model: npt.ArrayLike,
     baseline: npt.ArrayLike,
     baseline_name: str,
+    *,
+    of: str = "",
     customer: Sequence[Hashable] | None = None,
     seed: int = 0,
 ) -> Comparison:
-    """Compare two predictors on the same rows by a paired bootstrap."""
+    """Compare two predictors on the same rows by a paired bootstrap; ``of`` says what was predicted."""
     function = {**CHURN_MEASURES, **AMOUNT_MEASURES}[measure]
     y, p = _usable(outcome, model)
     _, q = _usable(outcome, baseline)
@@ -196,7 +198,8 @@ def compare(
     ours, theirs = function(y, p, even), function(y, q, even)
     draws = [function(y, p, w) - function(y, q, w) for w in _bootstrap_weights(len(y), customer, seed)]
     difference = _interval(ours - theirs, draws)
-    return Comparison(measure, baseline_name, ours, theirs, difference, _verdict(difference, measure))
+    name = f"{of}_{measure}" if of else measure
+    return Comparison(name, baseline_name, ours, theirs, difference, _verdict(difference, measure))
 
 
 def _verdict(difference: Interval, measure: str) -> Verdict:

@@ -50,13 +50,12 @@ class Registry:
             self._client = _client(uri)
 
     @contextmanager
-    def run(self, name: str, tags: Mapping[str, str], params: Mapping[str, Any]) -> Iterator["Run"]:
+    def run(self, name: str, title: str, tags: Mapping[str, str]) -> Iterator["Run"]:
         """Open a run in the experiment ``name``; an error inside leaves it FAILED with the reason as a tag."""
         with _translated(self.uri):
-            created = self._client.create_run(self._experiment(name), tags=dict(tags), run_name=tags.get("as_of"))
+            created = self._client.create_run(self._experiment(name), tags=dict(tags), run_name=title)
         run = Run(self._client, self.uri, created.info.run_id, created.info.artifact_uri)
         try:
-            run.log_params(params)
             yield run
         except BaseException as error:
             with _translated(self.uri):
@@ -134,10 +133,17 @@ class Run:
     artefact_uri: str
 
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Log what the fit was asked for."""
+        """Log what the fit was asked for and what it found."""
         with _translated(self.uri):
-            for key, value in params.items():
-                self.client.log_param(self.run_id, key, value)
+            from mlflow.entities import Param
+
+            self.client.log_batch(self.run_id, params=[Param(key, str(value)) for key, value in params.items()])
+
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Set tags; ``mlflow.note.content`` is the text shown above the run."""
+        with _translated(self.uri):
+            for key, value in tags.items():
+                self.client.set_tag(self.run_id, key, value)
 
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
         """Log finite measures; a measure that is not a number has no place in a chart."""

@@ -1,0 +1,92 @@
+"""Churn: trees on many cutoffs, calibrated on a later window, judged on the last one."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from models.artefact import Artefact
+from models.churn import ChurnModel
+from training import plots
+from training.baselines import RECENCY_RULE, RecencyRule, recency_score
+from training.dataset import Data, Fit, Plan, rows_at
+from training.metrics import CHURN_MEASURES, Floats, compare, evaluate
+from training.recipes import Recipe, Report
+
+
+class ChurnRecipe(Recipe[ChurnModel]):
+    """Probability of no purchase occasion within the horizon."""
+
+    name = "churn"
+    ranking = "auc"
+    chance = 0.5
+    gated_by = ("log_loss", "calibration_error")
+    fits_on_labels = True
+
+    def fit(self, data: Data, *, final: bool) -> ChurnModel:
+        """Fit on the training cutoffs and calibrate on the next closed window."""
+        fit = _fit_of(data, final)
+        learn, calibrate = rows_at(data.rows, fit.training), rows_at(data.rows, [fit.calibration])
+        model = ChurnModel(data.horizon_days, num_threads=self.settings.threads, seed=self.settings.seed)
+        return model.fit(learn, learn["churned"].to_numpy(), calibration=(calibrate, calibrate["churned"].to_numpy()))
+
+    def files(self, model: ChurnModel) -> dict[str, bytes]:
+        """Return the fitted model as an artefact's files."""
+        return model.to_files()
+
+    def load(self, files: Mapping[str, bytes]) -> ChurnModel:
+        """Read a fitted model."""
+        return ChurnModel.from_files(files, num_threads=self.settings.threads)
+
+    def predict(self, model: ChurnModel, rows: pd.DataFrame, horizon_days: int) -> Floats:
+        """Return churn probabilities; the horizon is the model's own."""
+        return model.predict_proba(rows)
+
+    def outcome(self, rows: pd.DataFrame) -> Floats:
+        """Return 1 for customers who did not buy in the window, else 0."""
+        return rows["churned"].to_numpy(dtype=np.float64)
+
+    def report(self, model: ChurnModel, data: Data, prediction: Floats) -> Report:
+        """Judge against the recency rule, whose probabilities come from the calibration window."""
+        heldout = data.heldout
+        outcome, silence = self.outcome(heldout), recency_score(heldout)
+        rule = RecencyRule.fit(rows_at(data.rows, [_fit_of(data, final=False).calibration]))
+        seed = self.settings.seed
+        return Report(
+            metrics=evaluate(CHURN_MEASURES, outcome, prediction, seed=seed),
+            comparisons=(
+                compare("auc", outcome, prediction, silence, RECENCY_RULE, seed=seed),
+                compare("log_loss", outcome, prediction, rule.predict_proba(heldout), RECENCY_RULE, seed=seed),
+            ),
+            pictures={
+                "calibration.png": plots.calibration(outcome, prediction, data.horizon_days),
+                "decile_lift.png": plots.decile_lift(outcome, prediction, silence, "days since the last order"),
+            },
+        )
+
+    def facts(self, model: ChurnModel, data: Data) -> dict[str, Any]:
+        """Return the definition, the grade and the cutoffs."""
+        fit = _fit_of(data, final=True)
+        return {
+            "definition": f"no purchase occasion within {data.horizon_days} days",
+            "data_grade": model.grade_,
+            "features": len(model.feature_names_),
+            "training_cutoffs": [cutoff.day.isoformat() for cutoff in fit.training],
+            "calibration_cutoff": fit.calibration.day.isoformat(),
+            "step_days": fit.step_days,
+        }
+
+    def objection(self, champion: Artefact, horizon_days: int) -> str | None:
+        """Refuse to compare probabilities of different horizons."""
+        theirs = champion.meta.get("horizon_days")
+        if theirs == horizon_days:
+            return None
+        return f"the champion predicts {theirs} days, this version {horizon_days}, so they cannot be compared"
+
+
+def _fit_of(data: Data, final: bool) -> Fit:
+    plan: Plan | None = data.plan
+    if plan is None:
+        raise ValueError("churn is fitted on labels; gather the data with fits_on_labels=True")
+    return plan.final if final else plan.judged

@@ -1,0 +1,143 @@
+"""Customer value: purchases and spend fitted on the past, judged on the orders and money that followed."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from features.occasions import view
+from models.clv import ClvModel
+from models.purchases import GeoModel
+from training import plots
+from training.baselines import AVERAGE_RULE, average_orders, average_spend
+from training.dataset import Data
+from training.metrics import AMOUNT_MEASURES, Floats, Interval, Measure, compare, evaluate
+from training.recipes import Recipe, Report
+
+FEWEST_BINS, MOST_BINS = 7, 20
+
+
+class ClvRecipe(Recipe[ClvModel]):
+    """Expected orders, spend and discounted value."""
+
+    name = "clv"
+    ranking = "spend_normalised_gini"
+    chance = 0.0
+    gated_by = ("rmse", "normalised_gini")
+    fits_on_labels = False
+
+    def fit(self, data: Data, *, final: bool) -> ClvModel:
+        """Fit on one snapshot: purchase histories carry their own labels."""
+        model = ClvModel(discount_rate_per_year=data.records.economics.discount_rate_per_year, seed=self.settings.seed)
+        return model.fit(data.latest if final else data.heldout)
+
+    def files(self, model: ClvModel) -> dict[str, bytes]:
+        """Return the fitted model as an artefact's files."""
+        return model.to_files()
+
+    def load(self, files: Mapping[str, bytes]) -> ClvModel:
+        """Read a fitted model."""
+        return ClvModel.from_files(files)
+
+    def predict(self, model: ClvModel, rows: pd.DataFrame, horizon_days: int) -> Floats:
+        """Return expected spend within the horizon."""
+        orders = model.purchases_.predict_purchases(rows, horizon_days=horizon_days)
+        return np.asarray(orders * model.spend_.predict_spend(rows), dtype=np.float64)
+
+    def outcome(self, rows: pd.DataFrame) -> Floats:
+        """Return the net spend that came."""
+        return rows["actual_spend"].to_numpy(dtype=np.float64)
+
+    def report(self, model: ClvModel, data: Data, prediction: Floats) -> Report:
+        """Judge spend and orders against each customer's own average so far."""
+        rows, days, seed = data.heldout, data.horizon_days, self.settings.seed
+        full = model.predict(rows, horizon_days=days)
+        spend, orders = self.outcome(rows), rows["actual_orders"].to_numpy(dtype=np.float64)
+        expected = full["expected_orders"].to_numpy()
+        own_spend, own_orders = average_spend(rows, days), average_orders(rows, days)
+        return Report(
+            metrics={
+                **_named("spend", evaluate(AMOUNT_MEASURES, spend, prediction, seed=seed)),
+                **_named("orders", evaluate(AMOUNT_MEASURES, orders, expected, seed=seed)),
+                **_named("orders", evaluate(_coverage(full), orders, expected, seed=seed)),
+            },
+            comparisons=(
+                compare("normalised_gini", spend, prediction, own_spend, AVERAGE_RULE, of="spend", seed=seed),
+                compare("rmse", spend, prediction, own_spend, AVERAGE_RULE, of="spend", seed=seed),
+                compare("rmse", orders, expected, own_orders, AVERAGE_RULE, of="orders", seed=seed),
+            ),
+            pictures={
+                "cumulative_tracking.png": _tracking(model.purchases_, data),
+                "frequency_bins.png": _bins(model.purchases_, rows, orders, days),
+            },
+        )
+
+    def facts(self, model: ClvModel, data: Data) -> dict[str, Any]:
+        """Return the fitted parameters and what a value means."""
+        return {
+            "definition": f"discounted value of the next {model.horizon_days:g} days",
+            "clv_basis": data.records.economics.clv_basis,
+            "clv_horizon_days": model.horizon_days,
+            "discount_rate_per_year": model.discount_rate_per_year,
+            "purchase_model": model.purchases_.family,
+            "purchases": {name: float(value) for name, value in model.purchases_.params_.items()},
+            "spend": {name: float(value) for name, value in model.spend_.params_.items()},
+        }
+
+
+def _named(of: str, metrics: Mapping[str, Interval]) -> dict[str, Interval]:
+    return {f"{of}_{name}": value for name, value in metrics.items()}
+
+
+def _coverage(predicted: pd.DataFrame) -> dict[str, Measure]:
+    """Share of customers whose orders fell between low and high; 0.90 or a little more (counts are whole) is right."""
+    low, high = predicted["expected_orders_low"].to_numpy(), predicted["expected_orders_high"].to_numpy()
+
+    def measure(actual: Floats, _: Floats, weight: Floats) -> float:
+        return float((weight * ((actual >= low) & (actual <= high))).sum() / weight.sum())
+
+    return {"coverage": measure}
+
+
+def _bins(model: GeoModel, rows: pd.DataFrame, orders: Floats, horizon_days: int) -> bytes:
+    last = int(np.clip(np.quantile(orders, 0.95), FEWEST_BINS, MOST_BINS))
+    below = model.predict_purchase_distribution(rows, horizon_days=horizon_days, max_count=last - 1).sum(axis=0)
+    came = np.bincount(np.minimum(orders, last).astype(np.int64), minlength=last + 1).astype(np.float64)
+    return plots.frequency_bins(came, np.append(below, len(rows) - below.sum()), horizon_days)
+
+
+def _tracking(model: GeoModel, data: Data) -> bytes:
+    """Draw repeat occasions of the customers known at the hold-out, day by day from the log's first purchase."""
+    births, repeats = _births_and_repeats(data)
+    first, last = births.index[0], pd.Timestamp(data.end.day - timedelta(days=1))
+    days = (last - first).days + 1
+    born, again = (_daily(counts, first, days) for counts in (births, repeats))
+    newborn = pd.DataFrame({"frequency": [0.0], "recency": [0.0], "T": [0.0]})
+    expected_at_age = [float(model.predict_purchases(newborn, horizon_days=age)[0]) for age in range(days)]
+    expected = np.convolve(born, expected_at_age)[:days]
+    cutoff_day = float((pd.Timestamp(data.holdout.day) - first).days)
+    return plots.cumulative_tracking(np.arange(days, dtype=np.float64), np.cumsum(again), expected, cutoff_day)
+
+
+def _births_and_repeats(data: Data) -> tuple["pd.Series[int]", "pd.Series[int]"]:
+    occasions = view(data.records, [data.end]).occasions
+    first = occasions.group_by("customer_id").agg(first=occasions.day.min())
+    known = first.filter(first["first"] < data.holdout.day)
+    later = occasions.join(known, "customer_id").filter(lambda table: table.day > table["first"])
+    births = known.group_by(day="first").agg(count=known.count()).execute()
+    repeats = later.group_by("day").agg(count=later.count()).execute()
+    return _series(births), _series(repeats)
+
+
+def _series(counts: pd.DataFrame) -> "pd.Series[int]":
+    days = pd.DatetimeIndex(pd.to_datetime(counts["day"]))
+    return pd.Series(counts["count"].to_numpy(), index=days).sort_index()
+
+
+def _daily(counts: "pd.Series[int]", first: pd.Timestamp, days: int) -> Floats:
+    place = (pd.DatetimeIndex(counts.index) - first).days.to_numpy()
+    daily = np.zeros(days)
+    daily[place] = counts.to_numpy()
+    return daily
