@@ -26,7 +26,6 @@ DUCKDB_TYPES: Mapping[Kind, str] = {
 }
 BAD = {
     Kind.ID: "bad_id",
-    Kind.TEXT: "bad_text",
     Kind.NUMBER: "bad_number",
     Kind.FLAG: "bad_flag",
     Kind.INSTANT: "bad_instant",

@@ -114,15 +114,24 @@ def unreadable(path: Path | str, error: Exception) -> SourceError:
 def _open_text(connection: duckdb.DuckDBPyConnection, relation: str, path: Path, encoding: str) -> Input:
     names, delimiter = _header(path, encoding)
     with tempfile.TemporaryDirectory(prefix="perennial-") as folder:
-        readable = path if encoding in ("utf-8", "utf-8-sig") else _as_utf8(path, encoding, Path(folder))
-        malformed = _load_text(connection, relation, path, readable, names, delimiter)
+        plain = encoding in ("utf-8", "utf-8-sig")
+        readable = path if plain else _as_utf8(path, encoding, Path(folder), newline="")
+        try:
+            malformed = _load_text(connection, relation, path, readable, names, delimiter)
+        except duckdb.InvalidInputException:
+            # DuckDB stops at line ends of more than one kind, which joined files have: bring them to one.
+            readable = _as_utf8(path, encoding, Path(folder), newline=None)
+            try:
+                malformed = _load_text(connection, relation, path, readable, names, delimiter)
+            except duckdb.Error as error:
+                raise unreadable(path, error) from None
     rows = connection.execute(f"SELECT count(*) FROM {relation}").fetchall()[0][0]
     if malformed and not rows:
         raise SourceError(
             f"{path}: no line has the {len(names)} columns of the header, read with the delimiter {delimiter!r}; "
             "write header and lines with one delimiter"
         )
-    _number_around(connection, relation, malformed)
+    _number_around(connection, relation, rows, malformed)
     return Input(path.name, relation, _columns(connection, relation), False, rows + len(malformed), malformed)
 
 
@@ -139,20 +148,29 @@ def _load_text(
             f"escape='\"', columns={{{columns}}}, compression={literal('gzip' if _is_gzip(readable) else 'none')}, "
             f"store_rejects=true, rejects_table={literal(rejects)}, rejects_scan={literal(scans)}, rejects_limit=0)"
         )
-    except duckdb.Error as error:
+    except duckdb.IOException as error:
         raise unreadable(path, error) from None
     errors = connection.execute(f"SELECT line, error_type, csv_line FROM {rejects} ORDER BY line").fetchall()
     connection.execute(f"DROP TABLE {rejects}; DROP TABLE {scans}")
-    for line, kind, _ in errors:
+    for line, kind, text in errors:
         if kind == "INVALID ENCODING":
             raise _wrong_encoding(path, int(line))
-    return {int(line) - 1: str(text) for line, _, text in errors}
+        if kind == "UNQUOTED VALUE" and "\n" in text.strip():
+            raise SourceError(f"{path}: line {line} opens a quote that never closes, so what follows cannot be read")
+    return {int(line) - 1: text.strip() for line, _, text in errors}
 
 
-def _number_around(connection: duckdb.DuckDBPyConnection, relation: str, malformed: Mapping[int, str]) -> None:
+def _number_around(
+    connection: duckdb.DuckDBPyConnection, relation: str, rows: int, malformed: Mapping[int, str]
+) -> None:
     """Renumber the good rows so that the malformed ones keep their place in the count."""
-    for row in sorted(malformed):
-        connection.execute(f"UPDATE {relation} SET {ROW} = {ROW} + 1 WHERE {ROW} >= {row}")
+    if malformed:
+        connection.execute(
+            f"UPDATE {relation} SET {ROW} = place FROM (SELECT place, row_number() OVER (ORDER BY place) AS position "
+            f"FROM (SELECT unnest(range(1, {rows + len(malformed) + 1})) AS place) "
+            f"WHERE place NOT IN (SELECT unnest($1))) WHERE {ROW} = position",
+            [list(malformed)],
+        )
 
 
 def _is_gzip(path: Path) -> bool:
@@ -198,11 +216,11 @@ def _outside_quotes(line: str) -> str:
     return "".join(line.split('"')[::2])
 
 
-def _as_utf8(path: Path, encoding: str, folder: Path) -> Path:
+def _as_utf8(path: Path, encoding: str, folder: Path, newline: str | None) -> Path:
     target = folder / "utf8.csv"
     try:
         with (
-            io.TextIOWrapper(_bytes(path), encoding=encoding, newline="") as source,
+            io.TextIOWrapper(_bytes(path), encoding=encoding, newline=newline) as source,
             target.open("w", encoding="utf-8", newline="") as sink,
         ):
             shutil.copyfileobj(source, sink, HEAD_BYTES)

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, Literal, cast
 from zoneinfo import available_timezones
 
-from features.contract import TABLES, Table
+from features.contract import TABLES, Kind, Table
 from features.records import Economics
 from perennial.errors import SourceError
 
@@ -20,6 +20,11 @@ ConsentDefault = Literal["allow", "refuse"]
 TOP_KEYS = ("name", "currency", "timezone", "consent_default", "economics", "rates")
 SECTION_KEYS = ("path", "encoding")
 FIELD_KEYS = ("column", "constant", "format", "timezone", "decimal")
+KINDS_OF_KEY = {
+    "format": (Kind.INSTANT, Kind.DAY),
+    "timezone": (Kind.INSTANT,),
+    "decimal": (Kind.NUMBER,),
+}
 # Below this likeness an unknown key under [customers] is the business's own attribute, above it a slip of the pen.
 SLIP_LIKENESS = 0.75
 
@@ -70,8 +75,11 @@ class Source:
         if pattern.is_file():
             return [pattern]
         found = sorted(file for file in _matching(pattern) if file.is_file())
+        if pattern.is_dir():
+            raise SourceError(f"{section.where}: path = {section.path!r} is a folder; write '{section.path}/*.parquet'")
         if not found:
-            raise SourceError(f"{section.where}: path = {section.path!r}: no such file ({pattern})")
+            near = [file.name for file in pattern.parent.glob("*")] if pattern.parent.is_dir() else []
+            raise SourceError(f"{section.where}: path = {section.path!r}: no such file{suggestion(pattern.name, near)}")
         return found
 
 
@@ -111,7 +119,7 @@ def load_source(path: Path) -> Source:
         name=_text(content.get("name", path.stem), f"{path}: name"),
         consent_default=_consent_default(path, content),
         economics=_economics(path, content.get("economics", {})),
-        rates=_rates(path, content.get("rates", {})),
+        rates=_rates(path, content),
         sections=sections,
     )
 
@@ -185,14 +193,17 @@ def _economics(path: Path, given: object) -> Economics:
     return Economics(**numbers)
 
 
-def _rates(path: Path, given: object) -> Mapping[str, float]:
+def _rates(path: Path, content: Mapping[str, Any]) -> Mapping[str, float]:
     """Read ``CODE = value of one unit in the source's currency``."""
     where = f"{path}: [rates]"
     rates = {
         checked_currency(code, f"{where} key"): _number(rate, f"{where} {code}", 0, math.inf)
-        for code, rate in _mapping(given, where).items()
+        for code, rate in _mapping(content.get("rates", {}), where).items()
     }
+    own = _currency(path, content)
     for code, rate in rates.items():
+        if code == own:
+            raise SourceError(f"{where} {code}: the source is in {own} itself; name other currencies only")
         if not 0 < rate < math.inf:
             raise SourceError(f"{where} {code} = {rate!r} must be above 0: what one {code} is worth")
     return MappingProxyType(rates)
@@ -216,8 +227,14 @@ def _section(table: Table, where: str, given: object) -> Section:
     attributes = _attributes(table, values)
     own_keys = (*SECTION_KEYS, *(("cancelled_prefix",) if table.name == "orders" else ()))
     _known(values, (*own_keys, *table.mappable, *attributes), where)
-    fields = {key: _field(values[key], f"{where}: {key}") for key in table.mappable if key in values}
+    fields = {
+        column.name: _field(values[column.name], column.kind, f"{where}: {column.name}")
+        for column in table.columns
+        if column.name in values and not column.derived
+    }
     require(table, fields, where)
+    if "cancelled_prefix" in values and "order_id" not in fields:
+        raise SourceError(f"{where}: cancelled_prefix marks order ids, so order_id must be mapped too")
     return Section(
         table=table.name,
         where=where,
@@ -253,12 +270,15 @@ def require(table: Table, fields: Mapping[str, Field], where: str, columns: Iter
         raise SourceError(f"{where}: map amount, or both quantity and unit_price")
 
 
-def _field(given: object, where: str) -> Field:
+def _field(given: object, kind: Kind, where: str) -> Field:
     if isinstance(given, str):
         return Field(column=_text(given, where))
     if not isinstance(given, dict):
         raise SourceError(f"{where} = {given!r}: name a column in quotes, or write {{ constant = {given!r} }}")
     _known(given, FIELD_KEYS, where)
+    for key in given:
+        if kind not in KINDS_OF_KEY.get(key, (kind,)):
+            raise SourceError(f"{where}: {key} does not apply to a column of kind {kind.value}; leave it out")
     if ("column" in given) == ("constant" in given):
         raise SourceError(f"{where}: give either column or constant")
     decimal = given.get("decimal", ".")

@@ -121,6 +121,7 @@ def _stage(
         _refuse_naive(connection, section, opened, cleaned)
     if table.name == "orders":
         _refuse_currencies(connection, source, section)
+    draft.notes += remarks.unreadable(connection, opened, cleaned)
     draft.notes += remarks.of_input(connection, section, opened)
 
 
@@ -138,6 +139,8 @@ def _cleaned(
             if remarks.all_null(connection, opened, mapped.column):
                 cleaned[name] = Cleaned("NULL")
                 continue
+        if mapped.format is not None:
+            _check_format(connection, f"{section.where}: {name}", mapped.format)
         try:
             cleaned[name] = clean(
                 by_name[name], mapped, duckdb_type, mapped.timezone or source.timezone, typed=opened.typed
@@ -147,6 +150,13 @@ def _cleaned(
     for attribute in section.attributes:
         _require_column(section, attribute, attribute, opened)
     return cleaned
+
+
+def _check_format(connection: duckdb.DuckDBPyConnection, where: str, given: str) -> None:
+    try:
+        connection.execute(f"SELECT try_strptime('', {literal(given)})")
+    except duckdb.Error:
+        raise SourceError(f"{where}: format = {given!r} is no date format; write it like '%d/%m/%Y %H:%M'") from None
 
 
 def _require_column(section: Section, name: str, column: str, opened: Input) -> None:
@@ -208,7 +218,8 @@ def _refuse_naive(
 def _refuse_currencies(connection: duckdb.DuckDBPyConnection, source: Source, section: Section) -> None:
     known = ", ".join(map(literal, (source.currency, *source.rates)))
     found = connection.execute(
-        f"SELECT currency, count(*) FROM staged_orders WHERE currency NOT IN ({known}) GROUP BY 1 ORDER BY 2 DESC, 1"
+        "SELECT currency, count(*) FROM staged_orders "
+        f"WHERE reason IS NULL AND currency NOT IN ({known}) GROUP BY 1 ORDER BY 2 DESC, 1"
     ).fetchall()
     if found:
         listed = ", ".join(f"{code} ({count:,} lines)" for code, count in found[:5])
@@ -262,7 +273,8 @@ def _quarantined(
         ],
         columns=list(QUARANTINE_COLUMNS),
     )
-    return [piece for piece in (judged, malformed) if len(piece)]
+    pieces = [piece for piece in (judged, malformed) if len(piece)]
+    return [pd.concat(pieces).sort_values("row")] if pieces else []
 
 
 def _load(

@@ -7,7 +7,7 @@ import duckdb
 
 from features.cleaning import Cleaned
 from features.contract import Table
-from features.inputs import Input, identifier, literal
+from features.inputs import ROW, Input, identifier, literal
 from features.mapping import Section, Source
 
 # A person does not order so often; a till account or a marketplace booked as one customer does.
@@ -30,6 +30,22 @@ def conversions(connection: duckdb.DuckDBPyConnection, opened: Input, cleaned: M
     counts = ", ".join(f"count(*) FILTER (WHERE {test})" for test in tests.values())
     row = connection.execute(f"SELECT {counts} FROM {opened.relation} AS src").fetchall()[0]
     return Counter(dict(zip(tests, row, strict=True)))
+
+
+def unreadable(connection: duckdb.DuckDBPyConnection, opened: Input, cleaned: Mapping[str, Cleaned]) -> list[str]:
+    """Remarks about values that could not be read, with the first of each column as it stands in the file."""
+    faults = {name: sql.fault for name, sql in cleaned.items() if sql.fault != "false"}
+    if not faults:
+        return []
+    counts = ", ".join(
+        f"count(*) FILTER (WHERE {fault}), min({ROW}) FILTER (WHERE {fault})" for fault in faults.values()
+    )
+    found = connection.execute(f"SELECT {counts} FROM {opened.relation} AS src").fetchall()[0]
+    return [
+        f"{opened.name}: {name}: {count:,} values cannot be read, the first in row {row:,}"
+        for name, count, row in zip(faults, found[::2], found[1::2], strict=True)
+        if count
+    ]
 
 
 def of_input(connection: duckdb.DuckDBPyConnection, section: Section, opened: Input) -> list[str]:

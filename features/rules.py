@@ -110,7 +110,7 @@ def _unreadable(table: Table, mapped: Mapping[str, Cleaned]) -> dict[str, str]:
     """Return one condition per kind of value: any mapped column of that kind could not be read."""
     grouped: dict[str, list[str]] = {}
     for column in table.columns:
-        if column.name in mapped:
+        if column.name in mapped and column.kind in BAD:
             grouped.setdefault(BAD[column.kind], []).append(fault_name(column.name))
     return {code: " OR ".join(tests) for code, tests in grouped.items()}
 

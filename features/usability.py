@@ -83,7 +83,11 @@ def usability(records: Records) -> Usability:
 def render(records: Records) -> str:
     """Return the check as text for a terminal."""
     facts = usability(records)
-    lines = [f"{facts.name}: {facts.rows:,} rows in {len(facts.reports)} tables", *_summary(facts), ""]
+    lines = [
+        f"{facts.name}: {facts.rows:,} rows in {', '.join(report.table for report in facts.reports)}",
+        *_summary(facts),
+        "",
+    ]
     lines.append(f"{'table':<14}{'rows':>12}{'accepted':>12}{'corrected':>12}{'quarantined':>13}")
     for report in facts.reports:
         lines.append(
