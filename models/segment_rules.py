@@ -87,7 +87,7 @@ class Rule:
     among: Mapping[str, tuple[StrEnum, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
 
-# Above 1 the silence is longer than usual for this customer. Above 3, 69 % (Complete Journey, 28 days) and 66 %
+# Above 1 the silence is longer than usual for this customer. Above 3, 72 % (Complete Journey, 28 days) and 66 %
 # (Online Retail, 90 days) of customers bought nothing in the next window, against 11 % and 26 % below one half.
 OVERDUE, DORMANT, GONE = 1.0, 2.0, 3.0
 _ABOVE = 1e-9  # bounds are inclusive; this opens them
@@ -135,7 +135,7 @@ VALUE_TIER_RULES = (
         ValueTier.LOST,
         "Of small value and silent for more than three times the usual",
         "价值较低,沉默超过惯常间隔三倍",
-        within={"worth": (1, 2.4), "silence": (GONE + _ABOVE, inf)},
+        within={"worth": (1, 2), "silence": (GONE + _ABOVE, inf)},
     ),
     Rule(
         ValueTier.HIBERNATING,
