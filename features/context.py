@@ -8,6 +8,7 @@ import pandas as pd
 
 from features import habits, offers
 from features.contract import CONTACT_CHANNELS
+from features.engine import fetch
 from features.occasions import Log, view
 from features.records import AsOf, Records
 from features.windows import with_first_cutoff
@@ -19,19 +20,18 @@ INSTANTS = ("last_offer_at", "first_order_at", "last_order_at")
 def build_context(records: Records, as_of: AsOf) -> pd.DataFrame:
     """Return one row per customer of the snapshot at ``as_of``, sorted by customer_id.
 
-    Columns: ``customer_id, language, timezone, region`` (str), ``birthday`` (datetime64[s], a day), ``margin_rate``
+    Columns: ``customer_id, language, timezone, region`` (str), ``birthday`` (date), ``margin_rate``
     (the customer's, else the source's), ``favourite_category`` (most spent on), ``favourite_channel`` (most orders),
     ``consented_channels`` (lists: those of CONTACT_CHANNELS open to marketing), ``last_offer_at``, ``last_action_id``,
-    ``first_order_at``, ``last_order_at`` (datetime64[us, UTC]). What is not known is NaN or NaT.
+    ``first_order_at``, ``last_order_at`` (datetime64[us, UTC]). What is not known is NaN, NaT or None.
     """
     log = view(records, [as_of])
-    frame: pd.DataFrame = _facts(log).order_by("customer_id").execute()
+    frame = fetch(_facts(log).order_by("customer_id"))
     frame["timezone"] = frame["timezone"].fillna(records.timezone)
     if records.economics.margin_rate is not None:
         frame["margin_rate"] = frame["margin_rate"].fillna(records.economics.margin_rate)
-    frame["margin_rate"] = frame["margin_rate"].astype("float64")
     for name in INSTANTS:
-        frame[name] = frame[name].astype("datetime64[us]").dt.tz_localize("UTC")
+        frame[name] = frame[name].dt.tz_localize("UTC")
     frame["consented_channels"] = _consented(records, as_of, frame["customer_id"])
     columns = ("favourite_category", "favourite_channel", "consented_channels", "last_offer_at", "last_action_id")
     return frame[["customer_id", *ATTRIBUTES, *columns, "first_order_at", "last_order_at"]]
@@ -43,11 +43,12 @@ def _facts(log: Log) -> ibis.Table:
         first_order_at=bought.ordered_at.min(), last_order_at=bought.ordered_at.max()
     )
     customers, sent = log.customers, offers.received(log.offers)
+    channels = habits.channel_orders(log.orders)
     parts = {
-        "attributes": _first(customers, [customers.created_at.desc(nulls_first=False)], ATTRIBUTES),
-        "categories": _first(log.categories, [log.categories.gross.desc()], ("category",)),
-        "channels": _favourite_channel(habits.channel_orders(log.orders)),
-        "offers": _first(sent, [sent.occurred_at.desc()], ("action_id", "occurred_at")),
+        "attributes": _first(customers, ATTRIBUTES, customers.created_at.desc(nulls_first=False), *ATTRIBUTES),
+        "categories": _first(log.categories, ("category",), log.categories.gross.desc(), "category"),
+        "channels": _first(channels, ("channel",), channels.orders.desc(), "channel"),
+        "offers": _first(sent, ("action_id", "occurred_at"), sent.occurred_at.desc(), "action_id"),
     }
     for name, part in parts.items():
         row = row.left_join(part, "customer_id", rname=f"{{name}}_{name}")
@@ -63,14 +64,9 @@ def _facts(log: Log) -> ibis.Table:
     )
 
 
-def _favourite_channel(channels: ibis.Table) -> ibis.Table:
-    return _first(channels, [channels.orders.desc()], ("channel",))
-
-
-def _first(table: ibis.Table, order: list[Any], columns: tuple[str, ...]) -> ibis.Table:
-    """Return each customer's first row in an order; ties are broken by the columns themselves, so always alike."""
-    ties = [table[name].asc() for name in columns]
-    rank = ibis.row_number().over(group_by="customer_id", order_by=[*order, *ties])
+def _first(table: ibis.Table, columns: tuple[str, ...], *order: Any) -> ibis.Table:
+    """Return columns of each customer's first row; the order ends in what breaks ties, so the answer never varies."""
+    rank = ibis.row_number().over(ibis.window(group_by="customer_id", order_by=order))
     return table.mutate(rank=rank).filter(lambda ranked: ranked.rank == 0).select("customer_id", *columns)
 
 
@@ -82,18 +78,18 @@ def _consented(records: Records, as_of: AsOf, customer_ids: pd.Series) -> list[l
     """
     consents = with_first_cutoff(records.tables["consents"], "occurred_at", [as_of])
     consents = consents.filter(consents.purpose.fill_null("marketing") == "marketing")
-    channels = ibis.memtable({"contact": list(CONTACT_CHANNELS)})
+    channels = ibis.memtable({"contact": list(CONTACT_CHANNELS)}, schema={"contact": "string"})
     about = consents.channel.fill_null(channels.contact) == channels.contact
     words = consents.join(channels, about)
     rank = ibis.row_number().over(
         group_by=("customer_id", "contact"), order_by=(words.occurred_at.desc(), words.granted.asc())
     )
     latest = words.mutate(rank=rank).filter(lambda ranked: ranked.rank == 0)
-    said = latest.select("customer_id", "contact", "granted").execute()
+    said = fetch(latest.select("customer_id", "contact", "granted"))
     allowed = np.full((len(customer_ids), len(CONTACT_CHANNELS)), records.consent_default == "allow")
-    rows = pd.Index(customer_ids).get_indexer(said["customer_id"])
-    here = rows >= 0
-    allowed[rows[here], pd.Index(CONTACT_CHANNELS).get_indexer(said["contact"])[here]] = said["granted"][here]
+    rows = pd.Index(customer_ids).get_indexer(pd.Index(said["customer_id"]))
+    here = rows >= 0  # a consent may come from someone who has not bought yet
+    allowed[rows[here], pd.Index(CONTACT_CHANNELS).get_indexer(pd.Index(said["contact"]))[here]] = said["granted"][here]
     return [
         [channel for channel, open_ in zip(CONTACT_CHANNELS, row, strict=True) if open_] for row in allowed.tolist()
     ]

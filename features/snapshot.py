@@ -12,6 +12,7 @@ import pandas as pd
 
 from features import basket, cadence, engagement, habits, offers, purchase, returns
 from features.catalogue import FEATURES
+from features.engine import fetch
 from features.occasions import Log, view
 from features.records import AsOf, Records
 from features.windows import KEYS
@@ -28,8 +29,8 @@ def build_snapshot(records: Records, as_of: AsOf | Sequence[AsOf]) -> pd.DataFra
     (datetime64[us, UTC]) and the columns of the catalogue in its order (float64, NaN where undefined).
     """
     moments = [as_of] if isinstance(as_of, AsOf) else as_of
-    frame: pd.DataFrame = snapshot_expression(records, moments).execute()
-    frame["as_of"] = frame["as_of"].astype("datetime64[us]").dt.tz_localize("UTC")
+    frame = fetch(snapshot_expression(records, moments))
+    frame["as_of"] = frame["as_of"].dt.tz_localize("UTC")
     return frame
 
 

@@ -1,0 +1,130 @@
+"""The four properties that let one snapshot serve training, batch and online; every equality is exact."""
+
+from datetime import timedelta
+
+import hypothesis.strategies as st
+import pandas as pd
+from hypothesis import HealthCheck, given, settings
+
+from features.records import AsOf
+from features.snapshot import build_snapshot
+
+START = pd.Timestamp("2024-01-01")
+CUTOFFS = [AsOf.parse(day, "UTC") for day in ("2024-03-01", "2024-03-15", "2024-06-30T13:00")]
+AS_OF = CUTOFFS[1]
+CUSTOMERS = ("ann", "bob", "cem", "dee")
+LAST_HOUR = 24 * 200
+TABLES = ("orders", "offers", "outcomes", "interactions")
+
+instants = st.integers(0, LAST_HOUR).map(lambda hour: START + timedelta(hours=hour))
+# a cutoff's own instant is the case that an open interval gets wrong
+instants |= st.sampled_from([pd.Timestamp(cutoff.naive_utc) for cutoff in CUTOFFS])
+delays = st.sampled_from([0, 0, 0, 1, 24 * 20]).map(lambda hours: timedelta(hours=hours))
+customers = st.sampled_from(CUSTOMERS)
+money = st.sampled_from([0.0, 0.1, 0.2, 0.3, 1 / 3]) | st.floats(-50, 5000).map(lambda value: round(value, 3))
+
+
+def event(instant_column, **columns):
+    def row(customer_id, occurred, delay, rest):
+        return {"customer_id": customer_id, instant_column: occurred, "known_at": occurred + delay, **rest}
+
+    return st.builds(row, customers, instants, delays, st.fixed_dictionaries(columns))
+
+
+lines = event(
+    "ordered_at",
+    # few ids, so that lines of one order stand on both sides of a cutoff
+    order_id=st.sampled_from([f"o{number}" for number in range(8)]) | st.uuids().map(str),
+    amount=money,
+    quantity=st.none() | st.floats(0, 9),
+    discount=st.none() | st.sampled_from([0.0, 0.1, 2.35]),
+    category=st.sampled_from([None, "tea", "cups", "茶"]),
+    channel=st.sampled_from([None, "web", "shop"]),
+)
+offers = event(
+    "occurred_at", offer_id=st.sampled_from([None, "f1", "f2"]), control=st.sampled_from([None, True, False])
+)
+outcomes = event(
+    "occurred_at", offer_id=st.sampled_from([None, "f1", "f2"]), kind=st.sampled_from(["redeemed", "bought"])
+)
+interactions = event(
+    "occurred_at",
+    kind=st.sampled_from(["open", "complaint_opened", "complaint_closed", "satisfaction", "nps", "referral"]),
+    channel=st.sampled_from(["email", None]),
+    value=st.none() | st.integers(0, 10).map(float),
+)
+logs = st.fixed_dictionaries(
+    {
+        "orders": st.lists(lines, min_size=12, max_size=60),
+        "offers": st.lists(offers, max_size=8),
+        "outcomes": st.lists(outcomes, max_size=6),
+        "interactions": st.lists(interactions, max_size=12),
+    }
+)
+# one example is 4 customers × 3 cutoffs; the fixtures hold no state between examples
+thorough = settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def only(log, wanted):
+    return {table: [row for row in rows if wanted(row)] for table, rows in log.items()}
+
+
+def assert_identical(got, expected):
+    pd.testing.assert_frame_equal(got.reset_index(drop=True), expected.reset_index(drop=True), check_exact=True)
+
+
+@thorough
+@given(log=logs)
+def test_disjoint_customers_are_built_apart_or_together(make_records, log):
+    parts = [
+        build_snapshot(make_records(**only(log, wanted)), CUTOFFS)
+        for wanted in (lambda row: row["customer_id"] < "c", lambda row: row["customer_id"] > "c")
+    ]
+    together = build_snapshot(make_records(**log), CUTOFFS)
+    assert_identical(together, pd.concat(parts).sort_values(["as_of", "customer_id"]))
+
+
+@thorough
+@given(log=logs, data=st.data())
+def test_order_of_events_is_irrelevant(make_records, log, data):
+    shuffled = {table: data.draw(st.permutations(rows)) for table, rows in log.items()}
+    assert_identical(build_snapshot(make_records(**shuffled), CUTOFFS), build_snapshot(make_records(**log), CUTOFFS))
+
+
+@thorough
+@given(log=logs)
+def test_what_happens_or_becomes_known_later_changes_nothing(make_records, log):
+    def seen(row):
+        return max(row.get("ordered_at", row.get("occurred_at")), row["known_at"]) < AS_OF.naive_utc
+
+    assert_identical(build_snapshot(make_records(**log), AS_OF), build_snapshot(make_records(**only(log, seen)), AS_OF))
+
+
+@thorough
+@given(log=logs, customer_id=customers)
+def test_one_customer_alone_gives_the_row_of_the_batch(make_records, log, customer_id):
+    alone = build_snapshot(make_records(**only(log, lambda row: row["customer_id"] == customer_id)), CUTOFFS)
+    batch = build_snapshot(make_records(**log), CUTOFFS)
+    assert_identical(alone, batch[batch.customer_id == customer_id])
+
+
+@thorough
+@given(log=logs)
+def test_many_cutoffs_at_once_equal_each_alone(make_records, log):
+    records = make_records(**log)
+    alone = [build_snapshot(records, cutoff) for cutoff in CUTOFFS]
+    # neither the order of the cutoffs nor a repeated one matters
+    together = build_snapshot(records, [*reversed(CUTOFFS), AS_OF])
+    assert_identical(together, pd.concat(alone))
+    assert_within_bounds(together)
+
+
+def assert_within_bounds(rows):
+    assert (rows.recency >= 0).all()
+    assert (rows["T"] >= rows.recency).all()
+    assert ((rows.frequency == 0) == (rows.recency == 0)).all()
+    shares = rows.filter(regex="_share$|_concentration$|_rate$").drop(columns="return_amount_share")
+    # a Herfindahl index of shares rounded to billionths can pass 1 by a few of them
+    assert ((shares >= 0) & (shares <= 1 + 1e-8) | shares.isna()).all(axis=None)
+    assert (rows.orders_7d <= rows.orders_30d).all()
+    assert (rows.orders_365d <= rows.frequency + 1).all()
