@@ -1,6 +1,7 @@
 """Read every input of a source into the contract's tables, keeping count of every row."""
 
 import json
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -54,7 +55,7 @@ def read(source: Source, open_inputs: Opener) -> Records:
     reports = tuple(_load(connection, source, table, drafts.get(table.name)) for table in TABLES.values())
     pieces = [piece for draft in drafts.values() for piece in draft.quarantine]
     return Records(
-        tables=MappingProxyType({name: backend.table(name) for name in TABLES}),
+        tables=MappingProxyType({name: _open_table(backend, name) for name in TABLES}),
         timezone=source.timezone or "UTC",
         currency=source.currency,
         economics=source.economics,
@@ -63,6 +64,13 @@ def read(source: Source, open_inputs: Opener) -> Records:
         reports=tuple(report for report in reports if report is not None),
         quarantine=pd.concat(pieces, ignore_index=True) if pieces else pd.DataFrame(columns=list(QUARANTINE_COLUMNS)),
     )
+
+
+def _open_table(backend: ibis.BaseBackend, name: str) -> ibis.Table:
+    with warnings.catch_warnings():
+        # Ibis 12 asks for the schema by a name that DuckDB 2 has deprecated.
+        warnings.filterwarnings("ignore", r"fetch_arrow_table\(\) is deprecated", DeprecationWarning)
+        return backend.table(name)
 
 
 def _stage_name(table: Table) -> str:

@@ -68,8 +68,8 @@ class Economics:
 class TableReport:
     """What became of one table's input rows; ``accepted + corrected + quarantined == rows``.
 
-    A corrected row was changed and kept; ``reasons`` counts corrected and quarantined rows by reason,
-    ``conversions`` counts type conversions by column, ``notes`` are remarks that change no row.
+    A corrected row was changed and kept. ``corrections`` counts corrected and ``reasons`` quarantined rows, each
+    row once; ``conversions`` counts type conversions by column, ``notes`` are remarks that change no row.
     """
 
     table: str
@@ -100,7 +100,7 @@ class Records:
         """Read an instant in the source's zone; None is the day after the last order."""
         if value is not None:
             return AsOf.parse(value, self.timezone)
-        last = self.tables["orders"].local_at.max().execute()
-        if pd.isna(last):
+        last = self.tables["orders"].local_at.max().to_pyarrow().as_py()
+        if last is None:
             raise SourceError(f"{self.name}: no usable order, so no day to describe; see `perennial check`")
         return AsOf.parse(last.date() + timedelta(days=1), self.timezone)

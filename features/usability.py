@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from datetime import date
 
-import pandas as pd
-
 from features.records import Records, TableReport
 
 MEANINGS = {
@@ -64,14 +62,14 @@ def usability(records: Records) -> Usability:
         orders=(orders.customer_id + "\n" + orders.order_id).nunique(),
         first=orders.local_at.min(),
         last=orders.local_at.max(),
-    ).execute()
-    first, last = facts["first"].iloc[0], facts["last"].iloc[0]
+    ).to_pyarrow()
+    customers, placed, first, last = facts.to_pylist()[0].values()
     return Usability(
         name=records.name,
-        customers=int(facts["customers"].iloc[0]),
-        orders=int(facts["orders"].iloc[0]),
-        first_day=None if pd.isna(first) else first.date(),
-        last_day=None if pd.isna(last) else last.date(),
+        customers=customers,
+        orders=placed,
+        first_day=first and first.date(),
+        last_day=last and last.date(),
         timezone=records.timezone,
         currency=records.currency,
         clv_basis=records.economics.clv_basis,

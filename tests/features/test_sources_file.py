@@ -1,0 +1,122 @@
+"""The source file: what it may say, and the one line a slip of the pen is answered with."""
+
+from pathlib import Path
+
+import pytest
+
+from features.sources import load_source, read_records
+from perennial.errors import SourceError
+from tests.features.sourcing import COLUMNS, HEAD, ORDERS, column, read_orders, report, write
+
+
+def refusal(folder: Path, *, head: str = HEAD, orders: str = ORDERS, **files: str | bytes) -> str:
+    files = files or {"orders_csv": COLUMNS + "A,2024-01-05,10\n"}
+    with pytest.raises(SourceError) as caught:
+        read_records(write(folder, head=head, orders=orders, **files))
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize(
+    ("head", "orders", "parts"),
+    [
+        ('curency = "EUR"\n', ORDERS, ["source.toml", "'curency'", "did you mean 'currency'?"]),
+        (HEAD, ORDERS.replace("amount =", "amuont ="), ["[orders]", "'amuont'", "did you mean 'amount'?"]),
+        (HEAD, ORDERS.replace("[orders]", "[order]"), ["'order'", "did you mean 'orders'?"]),
+        (HEAD, ORDERS.replace('"amount"', '"amuont"'), ["orders.csv", "'amuont'", "mean 'amount'?", "id, at, amount"]),
+        (HEAD, ORDERS.replace('"id"', '"ID"'), ["customer_id", "did you mean 'id'?"]),
+        (HEAD, ORDERS.replace('customer_id = "id"', ""), ["[orders]", "customer_id is missing"]),
+        (HEAD, ORDERS.replace('amount = "amount"', 'quantity = "amount"'), ["quantity and unit_price"]),
+        (HEAD, ORDERS.replace("orders.csv", "order.csv"), ["no such file", "did you mean 'orders.csv'?"]),
+        (HEAD, ORDERS + 'url = "postgresql://h/d"\n', ["url", "Parquet or CSV"]),
+        (HEAD, ORDERS + 'is_return = "amount"\n', ["'is_return'"]),
+        (HEAD, ORDERS + 'cancelled_prefix = "C"\n', ["cancelled_prefix", "order_id"]),
+        (HEAD, ORDERS + "channel = 5\n", ["channel", "constant = 5"]),
+        (HEAD, ORDERS + 'channel = { column = "x", constant = "y" }\n', ["either column or constant"]),
+        (HEAD, ORDERS + 'channel = { colunm = "x" }\n', ["'colunm'", "did you mean 'column'?"]),
+        (HEAD, ORDERS.replace('"amount"', '{ column = "amount", format = "%d" }'), ["format", "number"]),
+        (HEAD, ORDERS.replace('"amount"', '{ column = "amount", decimal = ";" }'), ["decimal"]),
+        (HEAD, ORDERS.replace('"at"', '{ column = "at", format = "%Q" }'), ["ordered_at", "'%Q'"]),
+        (HEAD, ORDERS.replace('"at"', '{ column = "at", timezone = "Mars/X" }'), ["ordered_at", "'Mars/X'"]),
+        (HEAD, ORDERS + 'encoding = "utf-88"\n', ["encoding", "'utf-88'"]),
+        (HEAD, ORDERS + '[customers]\npath = "orders.csv"\ncustomer_id = "id"\nbirthdya = "at"\n', ["'birthday'"]),
+        (HEAD, ORDERS + '[customers]\npath = "orders.csv"\ncustomer_id = "id"\nage = "age"\n', ["age = 'age'"]),
+        ('timezone = "UTC"\n', ORDERS, ["currency is missing"]),
+        ('currency = "Euro"\n', ORDERS, ["'Euro'"]),
+        ('currency = "EUR"\ntimezone = "Europe/Londn"\n', ORDERS, ["did you mean 'Europe/London'?"]),
+        (HEAD + 'consent_default = "maybe"\n', ORDERS, ["consent_default", "'allow' or 'refuse'"]),
+        (HEAD + "[economics]\nmargin_rate = 20\n", ORDERS, ["margin_rate", "0 to 1"]),
+        (HEAD + "[economics]\nmargin = 0.2\n", ORDERS, ["'margin'", "margin_rate"]),
+        (HEAD + "[rates]\nUSD = 0\n", ORDERS, ["USD", "above 0"]),
+        (HEAD + "[rates]\nEUR = 2.0\n", ORDERS, ["EUR", "itself"]),
+        (HEAD, "", ["no [orders] section"]),
+        ("currency = EUR\n", ORDERS, ["not a TOML file"]),
+    ],
+)
+def test_slip_is_named_with_file_section_and_remedy(tmp_path: Path, head: str, orders: str, parts: list[str]) -> None:
+    message = refusal(tmp_path, head=head, orders=orders)
+    for part in (str(tmp_path), *parts):
+        assert part in message
+
+
+def test_missing_source_file_and_folder_are_named(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"nowhere\.toml: no such source file"):
+        load_source(tmp_path / "nowhere.toml")
+    with pytest.raises(SourceError, match="is a folder"):
+        load_source(tmp_path)
+
+
+def test_defaults_refuse_contact_and_claim_no_margin(tmp_path: Path) -> None:
+    source = load_source(write(tmp_path))
+    assert source.consent_default == "refuse"
+    assert source.economics.margin_rate is None
+    assert source.economics.clv_basis == "revenue"
+    assert source.name == "source"
+
+
+def test_everything_a_source_says_reaches_the_records(tmp_path: Path) -> None:
+    head = (
+        'name = "Shop"\ncurrency = "eur"\ntimezone = "Asia/Shanghai"\nconsent_default = "allow"\n'
+        "[economics]\nmargin_rate = 0.3\ndiscount_rate_per_year = 0.05\n"
+    )
+    records = read_orders(tmp_path, "A,2024-01-05,10\n", head=head)
+    assert (records.name, records.currency, records.timezone) == ("Shop", "EUR", "Asia/Shanghai")
+    assert records.consent_default == "allow"
+    assert (records.economics.margin_rate, records.economics.discount_rate_per_year) == (0.3, 0.05)
+
+
+def test_byte_order_mark_before_the_source_file_is_no_fault(tmp_path: Path) -> None:
+    path = write(tmp_path, orders_csv=COLUMNS + "A,2024-01-05,10\n")
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert report(read_records(path)).accepted == 1
+
+
+def test_a_table_may_come_from_several_sections_and_globs(tmp_path: Path) -> None:
+    orders = ORDERS.replace("[orders]", "[[orders]]").replace("orders.csv", "web.*.csv")
+    orders += 'channel = { constant = "web" }\n'
+    orders += '[[orders]]\npath = "shops.csv"\ncustomer_id = "who"\nordered_at = "day"\namount = "paid"\n'
+    files = {
+        "web_1_csv": COLUMNS + "A,2024-01-05,10\n",
+        "web_2_csv": "at,amount,id\n2024-01-06,11,B\n",
+        "shops_csv": "day,who,paid\n2024-01-07,A,12\n",
+    }
+    records = read_records(write(tmp_path, orders=orders, **files))
+    assert report(records).accepted == 3
+    assert column(records, "customer_id") == ["A", "B", "A"]
+    assert column(records, "amount") == [10, 11, 12]
+    assert column(records, "channel") == ["web", "web", None]
+
+
+def test_renamed_column_in_one_of_many_files_names_that_file(tmp_path: Path) -> None:
+    orders = ORDERS.replace("orders.csv", "*.csv")
+    files = {"a_csv": COLUMNS + "A,2024-01-05,10\n", "b_csv": "id,at,Amounts\nA,2024-01-05,10\n"}
+    assert "b.csv has no such column; did you mean 'Amounts'?" in refusal(tmp_path, orders=orders, **files)
+
+
+def test_attribute_of_the_business_is_checked_and_left_out(tmp_path: Path) -> None:
+    customers = '[customers]\npath = "people.csv"\ncustomer_id = "id"\nincome = "income"\n'
+    files = {"orders_csv": COLUMNS + "A,2024-01-05,10\n", "people_csv": "id,income\nA,35-49K\n"}
+    records = read_records(write(tmp_path, orders=ORDERS + customers, **files))
+    assert report(records, "customers").accepted == 1
+    assert "columns not used: income" in report(records, "customers").notes[0]
