@@ -153,7 +153,10 @@ class Store:
         return frozenset(row.scopes.split(","))
 
     def record_decisions(self, rows: Sequence[Mapping[str, Any]]) -> int:
-        """Append ledger rows and return how many were new; a ``decision_id`` that is there already stays as it is."""
+        """Append ledger rows and return how many were new.
+
+        A customer already decided on, for the same ``as_of`` or under the same key, keeps that decision.
+        """
         packed = [
             {
                 **row,
@@ -162,33 +165,39 @@ class Store:
             }
             for row in rows
         ]
-        new = 0
         with self._writing("given these decisions; none of them was kept") as connection:
-            for chunk in _chunks(packed):
-                ids = [row["decision_id"] for row in chunk]
-                known = sa.select(sa.func.count()).where(ledger.c.decision_id.in_(ids))
-                new += len(chunk) - int(connection.execute(known).scalar_one())
-                connection.execute(_insert_new(connection, ledger), chunk)
-        return new
+            return sum(_append(connection, chunk) for chunk in _chunks(packed))
 
-    def decisions_of(self, customer_id: str) -> list[dict[str, Any]]:
-        """Return a customer's decisions, newest first."""
+    def decided(self, customer_ids: Iterable[str], idempotency_key: str, as_of: datetime) -> dict[str, dict[str, Any]]:
+        """Return by customer the decision under a key, else the one for ``as_of``; undecided customers are absent."""
+        query = _ledger_with_ids().where(sa.or_(ledger.c.idempotency_key == idempotency_key, ledger.c.as_of == as_of))
+        found: dict[str, dict[str, Any]] = {}
+        with self._reading() as connection:
+            for chunk in _chunks(customer_ids):
+                for row in connection.execute(query.where(subjects.c.customer_id.in_(chunk))):
+                    if row.customer_id not in found or row.idempotency_key == idempotency_key:
+                        found[row.customer_id] = _decision(row)
+        return found
+
+    def decided_since(self, instant: datetime) -> pd.DataFrame:
+        """Return ``customer_id, action_id, decided_at`` since an instant: the history that ``propose`` takes."""
         query = (
-            sa.select(ledger)
+            sa.select(subjects.c.customer_id, ledger.c.action_id, ledger.c.decided_at)
             .join(subjects, subjects.c.subject_key == ledger.c.subject_key)
-            .where(subjects.c.customer_id == customer_id)
-            .order_by(ledger.c.decided_at.desc(), ledger.c.decision_id)
+            .where(ledger.c.decided_at >= instant)
+            .order_by(ledger.c.decided_at, ledger.c.decision_id)
         )
         with self._reading() as connection:
             rows = connection.execute(query).all()
-        return [
-            {
-                **row._mapping,
-                "eligible_actions": orjson.loads(row.eligible_actions),
-                "model_versions": orjson.loads(row.model_versions),
-            }
-            for row in rows
-        ]
+        frame = pd.DataFrame(rows, columns=["customer_id", "action_id", "decided_at"])
+        return frame.assign(decided_at=pd.to_datetime(frame["decided_at"], utc=True))
+
+    def decisions_of(self, customer_id: str) -> list[dict[str, Any]]:
+        """Return a customer's decisions, newest first."""
+        query = _ledger_with_ids().where(subjects.c.customer_id == customer_id)
+        newest_first = query.order_by(ledger.c.decided_at.desc(), ledger.c.decision_id)
+        with self._reading() as connection:
+            return [_decision(row) for row in connection.execute(newest_first)]
 
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
@@ -250,6 +259,24 @@ def _known_keys(connection: sa.Connection, customer_ids: Iterable[str]) -> dict[
         return {row[0]: row[1] for row in connection.execute(query) if row[0] in wanted}
     found = connection.execute(query.where(subjects.c.customer_id.in_(chunks[0]))) if chunks else ()
     return {row[0]: row[1] for row in found}
+
+
+def _append(connection: sa.Connection, rows: list[dict[str, Any]]) -> int:
+    mine = sa.select(sa.func.count()).where(ledger.c.decision_id.in_([row["decision_id"] for row in rows]))
+    before = connection.execute(mine).scalar_one()
+    connection.execute(_insert_new(connection, ledger), rows)
+    return int(connection.execute(mine).scalar_one() - before)
+
+
+def _ledger_with_ids() -> sa.Select[Any]:
+    return sa.select(ledger, subjects.c.customer_id).join(subjects, subjects.c.subject_key == ledger.c.subject_key)
+
+
+def _decision(row: "sa.Row[Any]") -> dict[str, Any]:
+    entry = {name: value for name, value in row._mapping.items() if name != "customer_id"}
+    for name in ("eligible_actions", "model_versions"):
+        entry[name] = orjson.loads(entry[name])
+    return entry
 
 
 def _insert_new(connection: sa.Connection, table: sa.Table) -> sa.Insert:

@@ -84,7 +84,9 @@ ledger = sa.Table(
     _needed("playbook_sha256", sa.Text),
     _needed("draw_id", sa.Text),
     sa.CheckConstraint("propensity > 0 AND propensity <= 1", name="propensity_is_a_probability"),
-    sa.Index("ledger_of_subject", "subject_key", "decided_at"),
+    sa.UniqueConstraint("subject_key", "as_of", name="one_decision_per_instant"),
+    sa.UniqueConstraint("subject_key", "idempotency_key", name="one_decision_per_key"),
+    sa.Index("ledger_by_time", "decided_at"),
 )
 
 outcomes = sa.Table(

@@ -194,13 +194,16 @@ def _written(
     count = len(frame)
     columns = {name: np.full(count, None, dtype=object) for name in ("channel", "kind", "reason", "evidence")}
     value, human = np.zeros(count), np.zeros(count, dtype=bool)
+    currency = frame["currency"].to_numpy(dtype=object)
     due = pd.Series(pd.NaT, index=frame.index, dtype="datetime64[us, UTC]")
     for j, action in enumerate(playbook.actions):
         rows = np.flatnonzero(choice.action == j)
+        if not rows.size:
+            continue
         columns["channel"][rows] = policy.channels(action, facts)[rows]
         columns["kind"][rows] = action.content_kind
         columns["evidence"][rows] = action.evidence
-        columns["reason"][rows] = _reasons(action.reason[language], rows, values, frame["currency"], language)
+        columns["reason"][rows] = _reasons(action.reason[language], rows, values, currency, language)
         value[rows] = options.value[rows, j]
         human[rows] = action.is_human_task
         if action.deadline_hours is not None:
@@ -228,15 +231,13 @@ def _written(
     )
 
 
-def _reasons(
-    template: str, rows: Ints, values: dict[str, Values], currency: "pd.Series[str]", language: Language
-) -> list[str]:
+def _reasons(template: str, rows: Ints, values: dict[str, Values], currency: Values, language: Language) -> list[str]:
     """Fill a template with the numbers of the customers in ``rows``."""
     names = [name for name in values if f"{{{name}}}" in template]
     told = [
         [
             shown(FACTS[name], value, language, unit)
-            for value, unit in zip(values[name][rows], currency.iloc[rows], strict=True)
+            for value, unit in zip(values[name][rows], currency[rows], strict=True)
         ]
         for name in names
     ]
@@ -260,6 +261,11 @@ def _idle_reasons(rows: Ints, playbook: Playbook, language: Language, options: _
 
 def _lists(eligible: Flags, names: npt.NDArray[np.object_]) -> list[list[str]]:
     """Return the eligible actions of each customer in the playbook's order, do_nothing last."""
-    patterns, which = np.unique(eligible, axis=0, return_inverse=True)
-    lists = [[*names[:-1][pattern], names[-1]] for pattern in patterns]
-    return [lists[i].copy() for i in which.ravel()]
+    known: dict[bytes, list[str]] = {}
+    lists = []
+    for row, packed in zip(eligible, np.packbits(eligible, axis=1), strict=True):
+        key = packed.tobytes()
+        if key not in known:
+            known[key] = [*names[:-1][row], names[-1]]
+        lists.append(known[key].copy())
+    return lists

@@ -13,7 +13,7 @@ from features.contract import CONTACT_CHANNELS
 from features.records import AsOf
 from perennial.errors import PlaybookError
 from serving.codes import Code
-from serving.decisions.playbook import Action, Playbook
+from serving.decisions.playbook import DO_NOTHING, Action, Playbook
 
 Flags = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
@@ -151,6 +151,8 @@ class _Sent:
     def days(self, frame: pd.DataFrame, as_of: AsOf, action_id: str | None = None) -> Floats:
         """Days since the last one of an action, or of any marketing; infinite where there is none."""
         rows = self.marketing if action_id is None else self.rows[self.rows["action_id"] == action_id]
+        if rows.empty:
+            return np.full(len(frame), np.inf)
         return _days_since(rows.groupby("customer_id")["decided_at"].max().reindex(frame.index), as_of)
 
     def count(self, frame: pd.DataFrame, as_of: AsOf, days: int) -> Floats:
@@ -161,12 +163,14 @@ class _Sent:
 
 
 def _unrecorded(frame: pd.DataFrame, playbook: Playbook, history: pd.DataFrame | None) -> _Sent:
-    if history is None:
-        history = pd.DataFrame({"customer_id": [], "action_id": [], "decided_at": pd.to_datetime([], utc=True)})
-    last = history["customer_id"].map(frame["last_offer_at"])
+    if history is None or history.empty:
+        nothing = pd.DataFrame({"customer_id": [], "action_id": [], "decided_at": pd.to_datetime([], utc=True)})
+        return _Sent(nothing, nothing)
+    last = frame["last_offer_at"].reindex(history["customer_id"]).set_axis(history.index)
     rows = history[last.isna() | (history["decided_at"] > last)]
-    marketing = [action.id for action in playbook.actions if action.is_marketing]
-    return _Sent(rows, rows[rows["action_id"].isin(marketing)])
+    # An action that the playbook no longer has was marketing as far as caps are concerned.
+    exempt = [DO_NOTHING, *(action.id for action in playbook.actions if not action.is_marketing)]
+    return _Sent(rows, rows[~rows["action_id"].isin(exempt)])
 
 
 def _capped(frame: pd.DataFrame, playbook: Playbook, as_of: AsOf, sent: _Sent) -> Flags:
