@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -10,13 +10,16 @@ from typing import Any
 from perennial.errors import StoreError
 from perennial.settings import Settings
 from serving import metrics
+from serving.decisions import ledger
+from serving.decisions.playbook import load_playbook
 from serving.manifest import definition
-from serving.problems import KEY_REUSED, MISSING_IDEMPOTENCY_KEY, NOT_READY, STORE_AWAY, UNKNOWN_CUSTOMER, Problem
-from serving.schemas import DECISION_COLUMNS, LISTS, SCORE_FIELDS
+from serving.problems import MISSING_IDEMPOTENCY_KEY, NOT_READY, STORE_AWAY, UNKNOWN_CUSTOMER, Problem
+from serving.schemas import DECISION_COLUMNS, LISTS, PAST_DECISION_FIELDS, SCORE_FIELDS
 from serving.shelf import Shelf
 from serving.store import Run, Store
 
 _LONGEST_KEY = 128
+_OTHER_PLAYBOOK = "The playbook was changed after these scores were made; run `perennial score` again."
 _NO_RUN = "No scores are loaded; run `perennial score` for this home."
 _NO_MODEL = "No verified model is published; run `perennial train all` for this home."
 
@@ -26,6 +29,7 @@ class Answers:
 
     def __init__(self, settings: Settings) -> None:
         self._url = settings.store_url
+        self._playbook = settings.playbook
         self._opening = threading.Lock()
         self._store: Store | None = None
         self.shelf = Shelf(settings.shelf)
@@ -77,52 +81,67 @@ class Answers:
         return {"run_id": run.run_id, "results": _items("scores", "score", customer_ids, rows, score_of, run)}
 
     def proposals(self, customer_ids: Sequence[str]) -> dict[str, Any]:
-        """Propose the next best actions of many customers; nothing is written."""
+        """Say the next best actions of many customers: what was committed for this ``as_of``, else what is proposed."""
         run, rows = self._rows(customer_ids)
-        items = _items("next_best_actions", "decision", customer_ids, rows, decision_of, run)
-        return {"run_id": run.run_id, "committed": False, "results": items}
+        return self._decisions(run, self._with_committed(run, rows), customer_ids, committed=False)
 
     def commit(self, customer_ids: Sequence[str], caller: str, key: str | None) -> dict[str, Any]:
         """Decide for many customers and write it to the ledger, once for each caller and Idempotency-Key."""
-        run, rows = self._rows(customer_ids)
         scoped = _scoped(caller, key)
+        run, rows = self._rows(customer_ids)
+        provenance = self._provenance(run)
         with self.store() as store:
-            decided = _decided(store, rows, scoped)
-            if decided and len(decided) < len(rows):
-                raise Problem(KEY_REUSED, "Use a new Idempotency-Key for a request with other customers.")
-            if not decided:
-                subjects = store.subject_keys(rows)
-                store.record_decisions([_entry(row, run, subjects[i], scoped) for i, row in rows.items()])
-                # Read back: whoever came first with this key decided.
-                decided = _decided(store, rows, scoped)
-        answers = {i: {**rows[i], **entry, "model_versions": rows[i]["model_versions"]} for i, entry in decided.items()}
-        items = _items("next_best_actions", "decision", customer_ids, answers, decision_of, run)
-        return {"run_id": run.run_id, "committed": True, "results": items}
+            decided = ledger.commit(
+                store,
+                {customer_id: _proposal(row) for customer_id, row in rows.items()},
+                provenance,
+                idempotency_key=scoped,
+                decided_at=datetime.now(UTC),
+            )
+        rows = {customer_id: {**rows[customer_id], **entry} for customer_id, entry in decided.items()}
+        return self._decisions(run, rows, customer_ids, committed=True)
 
     def decision(self, customer_id: str) -> dict[str, Any]:
-        """Propose the next best action of one customer."""
+        """Say the next best action of one customer, as `proposals` does."""
         run, row = self._row(customer_id)
+        row = self._with_committed(run, {customer_id: row})[customer_id]
         return {"run_id": run.run_id, "customer_id": customer_id, "decision": decision_of(row, run)}
 
     def profile(self, customer_id: str) -> dict[str, Any]:
         """Gather everything known about one customer."""
         run, row = self._row(customer_id)
         with self.store() as store:
-            facts = store.profile(customer_id) or {}
+            facts = store.profile(customer_id)
             decisions = store.decisions_of(customer_id)
-        facts.pop("customer_id", None)
         return {
             "run_id": run.run_id,
             "customer_id": customer_id,
             "score": score_of(row, run),
-            "facts": facts,
-            "decisions": decisions,
+            "facts": None if facts is None else {k: v for k, v in facts.items() if k != "customer_id"},
+            "decisions": [_rendered(entry, PAST_DECISION_FIELDS) for entry in decisions],
         }
 
     def scopes_of(self, key: str) -> frozenset[str] | None:
         """Look an API key up."""
         with self.store() as store:
             return store.scopes_of(key)
+
+    def _with_committed(self, run: Run, rows: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        with self.store() as store:
+            decided = store.decided(rows, "", run.as_of)
+        return {customer_id: {**row, **decided.get(customer_id, {})} for customer_id, row in rows.items()}
+
+    def _provenance(self, run: Run) -> ledger.Provenance:
+        playbook = load_playbook(self._playbook)
+        if playbook.sha256 != run.manifest["playbook_sha256"]:
+            raise Problem(NOT_READY, _OTHER_PLAYBOOK, headers={"retry-after": "60"})
+        return ledger.Provenance(run.as_of, run.manifest["model_versions"], playbook.sha256, playbook.draw_id)
+
+    def _decisions(
+        self, run: Run, rows: Mapping[str, dict[str, Any]], customer_ids: Sequence[str], *, committed: bool
+    ) -> dict[str, Any]:
+        items = _items("next_best_actions", "decision", customer_ids, rows, decision_of, run)
+        return {"run_id": run.run_id, "committed": committed, "results": items}
 
     def _row(self, customer_id: str) -> tuple[Run, dict[str, Any]]:
         run, rows = self._rows([customer_id])
@@ -169,35 +188,9 @@ def _scoped(caller: str, key: str | None) -> str:
     return hashlib.sha256(f"{caller}\n{key}".encode()).hexdigest()
 
 
-def _decided(store: Store, customer_ids: Iterable[str], scoped: str) -> dict[str, dict[str, Any]]:
-    """Return what was committed under a scoped key, by customer."""
-    return {
-        customer_id: entry
-        for customer_id in customer_ids
-        for entry in store.decisions_of(customer_id)
-        if entry["idempotency_key"] == scoped
-    }
-
-
-def _entry(row: Mapping[str, Any], run: Run, subject_key: str, scoped: str) -> dict[str, Any]:
-    """Build a ledger row; its id follows from key and subject, so that two requests at once make one row."""
-    copied = ("action_id", "action_channel", "content_kind", "action_reason", "control_group", "evidence", "human_task")
-    return {
-        **{name: row[name] for name in copied},
-        "decision_id": hashlib.sha256(f"{scoped}\n{subject_key}".encode()).hexdigest()[:32],
-        "subject_key": subject_key,
-        "decided_at": datetime.now(UTC),
-        "as_of": run.as_of,
-        "idempotency_key": scoped,
-        "eligible_actions": row.get("eligible_actions") or [],
-        "propensity": row["propensity"],
-        "suppressed_by": row["suppressed_by"],
-        "expected_incremental_value": row["expected_incremental_value"] or 0.0,
-        "due_by": None if row["due_by"] is None else datetime.fromisoformat(row["due_by"]),
-        "model_versions": _apart("model_versions", row["model_versions"]),
-        "playbook_sha256": run.manifest["playbook_sha256"],
-        "draw_id": "",
-    }
+def _proposal(row: Mapping[str, Any]) -> dict[str, Any]:
+    # The ledger needs a number; an action without one earns nothing that is known.
+    return {**row, "expected_incremental_value": row["expected_incremental_value"] or 0.0}
 
 
 def unknown_customer() -> Problem:
@@ -231,7 +224,7 @@ def _rendered(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
 def _apart(name: str, value: Any) -> Any:
     if name in LISTS:
         return value.split(";") if value else []
-    if name == "model_versions":
+    if name == "model_versions" and not isinstance(value, dict):
         return dict(pair.split("=", 1) for pair in value.split(";")) if value else {}
     return value
 

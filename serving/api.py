@@ -164,7 +164,11 @@ def json_response(content: Mapping[str, Any], status: int = 200) -> Response:
     return Response(body, status, media_type="application/json")
 
 
+def problem_response(call: Call, problem: Problem) -> Response:
+    """Answer with a problem."""
+    return Response(problem.body(call.request_id), problem.kind.status, problem.headers, MEDIA_TYPE)
+
+
 async def _problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
-    call: Call = request.scope[CALL]
-    return Response(error.body(call.request_id), error.kind.status, error.headers, MEDIA_TYPE)
+    return problem_response(request.scope[CALL], error)

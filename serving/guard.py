@@ -103,7 +103,7 @@ class Guard:
         except ClientGoneError:
             return
         except Exception as error:
-            _log(call, error)
+            log_failure(call, error)
             if not reply.status:
                 await reply.problem(Problem(INTERNAL, "Try again; if it persists, give the operator the request_id."))
         finally:
@@ -255,7 +255,8 @@ def _replay(body: bytes) -> Receive:
     return receive
 
 
-def _log(call: Call, error: Exception) -> None:
+def log_failure(call: Call, error: Exception) -> None:
+    """Write down where a request failed."""
     # The message of an exception may carry a customer's id or the caller's words; where it happened does not.
     frames = "".join(traceback.format_tb(error.__traceback__))
     logger.error("request %s on %s failed: %s\n%s", call.request_id, call.route, type(error).__name__, frames)

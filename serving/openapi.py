@@ -44,7 +44,7 @@ _IDEMPOTENCY_KEY: Mapping[str, Any] = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "description": "needed with commit: true; the same key and body give the same decisions",
+    "description": "needed with commit: true; a customer is decided on once for each key and once for each as_of",
     "schema": {"type": "string", "minLength": 1, "maxLength": 128},
 }
 

@@ -32,7 +32,6 @@ NOT_FOUND = Kind("not-found", 404, "Nothing is there")
 UNKNOWN_CUSTOMER = Kind("unknown-customer", 404, "No such customer")
 METHOD_NOT_ALLOWED = Kind("method-not-allowed", 405, "This method is not allowed here")
 SLOW_REQUEST = Kind("slow-request", 408, "The request did not arrive in time")
-KEY_REUSED = Kind("idempotency-key-reused", 409, "This Idempotency-Key was used for another request")
 TOO_LARGE = Kind("too-large", 413, "The request is too large")
 NOT_JSON = Kind("not-json", 415, "The body must be application/json")
 INVALID_REQUEST = Kind("invalid-request", 422, "The request does not fit its schema")
@@ -53,7 +52,6 @@ KINDS: Mapping[str, Kind] = {
         UNKNOWN_CUSTOMER,
         METHOD_NOT_ALLOWED,
         SLOW_REQUEST,
-        KEY_REUSED,
         TOO_LARGE,
         NOT_JSON,
         INVALID_REQUEST,

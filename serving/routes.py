@@ -10,7 +10,6 @@ from serving.problems import (
     EMPTY_REQUEST,
     INTERNAL,
     INVALID_REQUEST,
-    KEY_REUSED,
     MALFORMED_REQUEST,
     MISSING_IDEMPOTENCY_KEY,
     MISSING_KEY,
@@ -86,7 +85,7 @@ ROUTES: tuple[Route, ...] = (
         "Next best actions of many customers",
         request=DecisionsRequest,
         response=DecisionsResponse,
-        problems=(*_BODY, MISSING_IDEMPOTENCY_KEY, KEY_REUSED),
+        problems=(*_BODY, MISSING_IDEMPOTENCY_KEY),
         idempotent=True,
     ),
     Route(

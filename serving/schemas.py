@@ -160,7 +160,7 @@ Decision = _response(
     "Decision",
     "What to do next for one customer, and why.",
     DECISION_COLUMNS,
-    decision_id=(str | None, Field(description="its key in the ledger; null for a proposal")),
+    decision_id=(str | None, Field(description="its key in the ledger; null while it is a proposal")),
     definition=(str, Field(description="what the churn probability behind it is the probability of")),
     eligible_actions=(list[str], Field(description="actions the customer may have, do_nothing included")),
 )
@@ -190,14 +190,46 @@ class DecisionResponse(Response):
     decision: Decision  # type: ignore[valid-type]
 
 
+PAST_DECISION_FIELDS = (
+    "decision_id",
+    "decided_at",
+    *(name for name in DECISION_COLUMNS if name not in {"horizon_days", "currency", "data_grade"}),
+    "eligible_actions",
+)
+PastDecision = _response(
+    "PastDecision",
+    "A decision of the ledger.",
+    (name for name in PAST_DECISION_FIELDS if name in COLUMNS),
+    decision_id=(str, Field(description="its key in the ledger")),
+    decided_at=(datetime, Field(description="when it was committed")),
+    eligible_actions=(list[str], Field(description="actions the customer could have had")),
+)
+
+
+class Month(Response):
+    """A customer's purchases in one calendar month of the source's zone."""
+
+    month: Annotated[date, Field(description="its first day")]
+    orders: int
+    spend: float
+
+
+class ProfileFacts(Response):
+    """What the records say about a customer as of the run."""
+
+    monthly: list[Month]
+    context: Annotated[dict[str, Any], Field(description="language, zone, favourites, consent, first and last dates")]
+    features: Annotated[dict[str, float | None], Field(description="the behavioural features by name")]
+
+
 class ProfileResponse(Response):
     """Everything known about one customer."""
 
     run_id: str
     customer_id: str
     score: Score  # type: ignore[valid-type]
-    facts: dict[str, Any]
-    decisions: list[dict[str, Any]]
+    facts: ProfileFacts | None
+    decisions: list[PastDecision]  # type: ignore[valid-type]
 
 
 class LiveResponse(Response):

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import tempfile
+import warnings
 from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -72,11 +73,16 @@ class PatientProtocol(H11Protocol):
 
 def create_app(settings: Settings) -> tuple[ASGIApp, "Api"]:
     """Build the service behind its guard."""
-    from serving.api import Api  # with BentoML over a second to import: only processes that serve pay
-    from serving.service import build
+    from serving.api import Api
 
     api = Api(settings)
-    return Guard(build(api).to_asgi(), **api.door()), api
+    with warnings.catch_warnings():
+        # BentoML 1.4 uses old names of pathspec, pydantic and others while it loads; nothing a user could act on.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from serving.service import build  # takes over a second: only processes that serve pay
+
+        service = build(api).to_asgi()
+    return Guard(service, **api.door()), api
 
 
 def worker() -> ASGIApp:

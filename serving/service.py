@@ -6,8 +6,8 @@ from typing import Any, cast
 import bentoml
 from starlette.responses import Response
 
-from serving.api import Api, json_response
-from serving.guard import Guard
+from serving.api import Api, json_response, problem_response
+from serving.guard import CALL, Guard, log_failure
 from serving.problems import Problem
 from serving.schemas import DecisionsRequest, DecisionsResponse, ScoresRequest, ScoresResponse
 
@@ -26,23 +26,29 @@ def build(api: Api) -> Any:
         """Scores and next best actions for BentoML clients."""
 
         @bentoml.api(route="/bentoml/scores")  # type: ignore[untyped-decorator]
-        async def scores(self, request: ScoresRequest, /) -> ScoresResponse:
+        async def scores(self, request: ScoresRequest, /, *, ctx: bentoml.Context) -> ScoresResponse:
             """Scores of many customers."""
-            return cast(ScoresResponse, await _answer(api.scores(request)))
+            return cast(ScoresResponse, await _answer(api.scores(request), ctx))
 
         @bentoml.api(route="/bentoml/next-best-actions")  # type: ignore[untyped-decorator]
-        async def next_best_actions(self, request: DecisionsRequest, /) -> DecisionsResponse:
+        async def next_best_actions(self, request: DecisionsRequest, /, *, ctx: bentoml.Context) -> DecisionsResponse:
             """Propose the next best actions of many customers; committing needs the REST route's Idempotency-Key."""
-            return cast(DecisionsResponse, await _answer(api.next_best_actions(request, "", None)))
+            return cast(DecisionsResponse, await _answer(api.next_best_actions(request, "", None), ctx))
 
     service: Any = Perennial
     service.add_asgi_middleware(Guard, **api.door())
     return service
 
 
-async def _answer(work: Awaitable[dict[str, Any]]) -> Response:
-    # BentoML sends a ready response as it is; one made from the model would be validated and serialised twice.
+async def _answer(work: Awaitable[dict[str, Any]], ctx: bentoml.Context) -> Response:
+    # BentoML sends a ready response under the context's status, and would log any exception with the words in it.
+    call = ctx.request.scope[CALL]
     try:
-        return json_response(await work)
+        response = json_response(await work)
     except Problem as problem:
-        return json_response({}, status=problem.kind.status)
+        response = problem_response(call, problem)
+    except Exception as error:
+        log_failure(call, error)
+        response = Response(status_code=500)
+    ctx.response.status_code = response.status_code
+    return response
