@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from models.segment_rules import RULES
+
 Language = Literal["en", "zh"]
 
 
@@ -31,6 +33,20 @@ class Code:
         return self.meaning_zh if language == "zh" else self.meaning_en
 
 
+def _ruled(column: str, *labels: tuple[str, str, str]) -> tuple[Code, ...]:
+    """Codes that the segment rules give out, with the rules' own words for who gets them."""
+    return tuple(
+        Code(
+            code,
+            label_en,
+            label_zh,
+            "; or: ".join(rule.meaning_en for rule in RULES[column] if rule.code == code),
+            "；或：".join(rule.meaning_zh for rule in RULES[column] if rule.code == code),
+        )
+        for code, label_en, label_zh in labels
+    )
+
+
 # Absolute bounds on a calibrated probability: a band means the same on every day and in every business. Relative
 # bands would call somebody "critical" in a base where nobody leaves. Lower bound included, upper excluded.
 CHURN_BANDS: Mapping[str, float] = MappingProxyType({"low": 0.0, "medium": 0.25, "high": 0.5, "critical": 0.75})
@@ -43,70 +59,48 @@ CODE_LISTS: Mapping[str, tuple[Code, ...]] = MappingProxyType(
             Code("high", "High", "高", "churn probability from 50 % to below 75 %", "流失概率50%至75%（不含）"),
             Code("critical", "Critical", "极高", "churn probability of 75 % or more", "流失概率75%及以上"),
         ),
-        "value_tier": (
-            Code(
-                "champions",
-                "Champions",
-                "冠军客户",
-                "buy recently, often and for much",
-                "近期购买、频率高、金额大",
-            ),
-            Code("loyal", "Loyal", "忠诚客户", "buy often and are still active", "购买频繁且仍然活跃"),
-            Code(
-                "promising",
-                "Promising",
-                "潜力客户",
-                "recent, few orders so far, room to grow",
-                "近期购买、次数不多、有成长空间",
-            ),
-            Code("new", "New", "新客户", "recent first order", "最近首次购买"),
-            Code(
-                "dormant_high_value",
-                "Dormant high value",
-                "高价值沉睡客户",
-                "spent much, now silent for unusually long",
-                "曾高额消费，如今异常沉默",
-            ),
-            Code("at_risk", "At risk", "流失风险客户", "used to buy more often than now", "购买频率明显下降"),
-            Code(
-                "hibernating", "Hibernating", "休眠客户", "silent for long, small past value", "长期沉默且历史价值较低"
-            ),
-            Code("lost", "Lost", "已流失客户", "longest silent, lowest value", "沉默最久、价值最低"),
+        "value_tier": _ruled(
+            "value_tier",
+            ("champions", "Champions", "冠军客户"),
+            ("loyal", "Loyal", "忠诚客户"),
+            ("promising", "Promising", "潜力客户"),
+            ("new", "New", "新客户"),
+            ("dormant_high_value", "Dormant high value", "高价值沉睡客户"),
+            ("at_risk", "At risk", "流失风险客户"),
+            ("hibernating", "Hibernating", "休眠客户"),
+            ("lost", "Lost", "已流失客户"),
         ),
-        "lifecycle_stage": (
-            Code(
-                "acquaintance",
-                "Acquaintance",
-                "初识",
-                "first orders; has yet to see the value",
-                "首次或最初几次购买，价值尚待验证",
-            ),
-            Code("stable", "Stable", "稳定", "buys in a settled rhythm", "购买节奏稳定"),
-            Code("advocacy", "Advocacy", "升华", "buys often, engages and recommends", "购买频繁、积极互动并愿意推荐"),
-            Code("at_risk", "At risk", "流失风险", "silent beyond the own rhythm", "沉默时间超出自身购买节奏"),
-            Code("churned", "Churned", "流失", "silent far beyond the own rhythm", "沉默时间远超自身购买节奏"),
+        "lifecycle_stage": _ruled(
+            "lifecycle_stage",
+            ("acquaintance", "Acquaintance", "初识"),
+            ("stable", "Stable", "稳定"),
+            ("advocacy", "Advocacy", "升华"),
+            ("at_risk", "At risk", "流失风险"),
+            ("churned", "Churned", "流失"),
         ),
-        "contact_tier": (
-            Code(
-                "high_value",
-                "High value",
-                "高价值",
-                "personal contact at least once a quarter, answered at once",
-                "每季度至少一次专人联系，实时响应",
-            ),
-            Code(
-                "potential",
-                "Potential",
-                "潜力",
-                "few orders of high value; at most one contact a month",
-                "订单少但客单价高，每月至多触达一次",
-            ),
-            Code("ordinary", "Ordinary", "普通", "two to three contacts a quarter", "每季度触达二至三次"),
+        "contact_tier": _ruled(
+            "contact_tier",
+            ("high_value", "High value", "高价值"),
+            ("potential", "Potential", "潜力"),
+            ("ordinary", "Ordinary", "普通"),
         ),
-        "potential": (
-            Code("high", "High", "高", "interacts about weekly", "约每周互动"),
-            Code("mid", "Mid", "中", "interacts about monthly", "约每月互动"),
-            Code("low", "Low", "低", "interacts about quarterly or less", "约每季度或更少互动"),
+        "potential": _ruled(
+            "potential",
+            ("high", "High", "高"),
+            ("mid", "Mid", "中"),
+            ("low", "Low", "低"),
+        ),
+        "segment": _ruled(
+            "segment",
+            ("champions", "Champions", "冠军客户"),
+            ("loyal", "Loyal", "忠诚客户"),
+            ("new", "New", "新客户"),
+            ("potential", "Potential", "潜力客户"),
+            ("occasional", "Occasional", "偶购客户"),
+            ("at_risk", "At risk", "流失风险客户"),
+            ("dormant_high_value", "Dormant high value", "高价值沉睡客户"),
+            ("win_back", "Win back", "待召回"),
+            ("lost", "Lost", "已流失"),
         ),
         "need_type": (
             Code("rational", "Rational", "理性决策型", "compares and asks for proof", "重比较、重证据"),

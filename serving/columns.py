@@ -222,7 +222,9 @@ SCORE_COLUMNS: tuple[ScoreColumn, ...] = (
     ),
     ScoreColumn("potential", _C, "", False, "interaction frequency in three levels", "互动频率三档", "potential"),
     ScoreColumn("need_type", _C, "", True, "what persuades the customer", "需求类型", "need_type"),
-    ScoreColumn("segment", _C, "", False, "value and potential combined", "价值与潜力组合的细分"),
+    ScoreColumn(
+        "segment", _C, "", False, "the one marketing list the customer stands on", "客户所属的唯一营销名单", "segment"
+    ),
     ScoreColumn(
         "reason_1_code", _C, "", True, "strongest reason behind the churn probability, as a code", "首要原因代码"
     ),

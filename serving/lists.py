@@ -67,6 +67,11 @@ def _acted_on(scores: pd.DataFrame) -> pd.Series:
     return (scores["action_id"] != "do_nothing") & (scores["expected_incremental_value"] > 0)
 
 
+def early_warning(scores: pd.DataFrame) -> pd.Series:
+    """Customers who may leave and have not: the money of those already gone is past a warning."""
+    return (scores["churn_band"] != "low") & (scores["lifecycle_stage"] != "churned")
+
+
 def contactable(scores: pd.DataFrame) -> pd.Series:
     """Whether marketing may reach the customer now: some channel is consented to, and not held out as control."""
     return (scores["consented_channels"].fillna("") != "") & ~scores["control_group"]
@@ -77,9 +82,9 @@ READY_LISTS: tuple[ReadyList, ...] = (
         "early_warning",
         "Early warning",
         "流失预警",
-        "likely to leave (band high or critical) and not gone yet, most money at risk first",
-        "流失风险高或极高且尚未流失，按风险金额排序",
-        lambda s: s["churn_band"].isin(["high", "critical"]) & (s["lifecycle_stage"] != "churned"),
+        "may leave (band medium or above) and not gone yet, most money at risk first",
+        "有流失风险（中及以上）且尚未流失，按风险金额排序",
+        early_warning,
         "money_at_risk",
     ),
     ReadyList(

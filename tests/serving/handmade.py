@@ -76,9 +76,11 @@ def scores(customers: int = 40, seed: int = 7, control: float = 0.2) -> pd.DataF
         "clv_basis": ["revenue"] * customers,
         "currency": ["USD"] * customers,
         "next_order_expected_on": [date(2017, 10, 2) + timedelta(days=int(i)) if i % 3 else None for i in numbers],
-        **{name: _cycle(name, numbers) for name in ("value_tier", "lifecycle_stage", "contact_tier", "potential")},
+        **{
+            name: _cycle(name, numbers)
+            for name in ("value_tier", "lifecycle_stage", "contact_tier", "potential", "segment")
+        },
         "need_type": [None] * customers,
-        "segment": _segment(numbers),
         **{
             name: [text] * customers
             for k in (1, 2, 3)
@@ -127,12 +129,8 @@ def with_cells(made: HandmadeRun, cells: Mapping[str, object]) -> HandmadeRun:
 
 def _cycle(name: str, numbers: np.ndarray) -> list[str]:
     codes = [code.code for code in CODE_LISTS[name]]
-    step = {"value_tier": 1, "lifecycle_stage": 2, "contact_tier": 1, "potential": 3}[name]
+    step = {"value_tier": 1, "lifecycle_stage": 2, "contact_tier": 1, "potential": 3, "segment": 1}[name]
     return [codes[(int(i) // step) % len(codes)] for i in numbers]
-
-
-def _segment(numbers: np.ndarray) -> list[str]:
-    return [f"{c}_{p}" for c, p in zip(_cycle("contact_tier", numbers), _cycle("potential", numbers), strict=True)]
 
 
 assert set(PENDING) <= set(COLUMN_NAMES)

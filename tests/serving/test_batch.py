@@ -115,7 +115,7 @@ def test_lists_hold_whom_they_promise(tmp_path: Path) -> None:
     assert all(len(frame) > 0 for frame in lists.values())
     warned = lists["early_warning"]
     assert warned["money_at_risk"].astype(float).is_monotonic_decreasing
-    assert set(warned["churn_band"]) == {"high", "critical"}
+    assert set(warned["churn_band"]) == {"medium", "high", "critical"}
     assert "churned" not in set(warned["lifecycle_stage"])
     assert set(lists["champions"]["customer_id"]) == set(scores.loc[scores["value_tier"] == "champions", "customer_id"])
     assert set(lists["control_group"]["customer_id"]) == set(scores.loc[scores["control_group"], "customer_id"])

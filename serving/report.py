@@ -1,0 +1,206 @@
+"""One offline HTML file that a marketer reads: the score files in words and pictures."""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from perennial.errors import OutputError
+from serving import charts
+from serving.batch import ScoreSet, read_scores
+from serving.codes import CHURN_BANDS, CODE_LISTS, Language
+from serving.lists import READY_LISTS
+from serving.manifest import definition
+from serving.report_facts import HISTOGRAM_BINS, Facts, Group, collect
+from serving.report_words import LANGUAGE_NAMES, Words
+
+
+def write_report(scores_dir: Path, output: Path, language: Language) -> None:
+    """Write the report on verified score files; it opens without a network, and on failure the old one stays."""
+    html = render(read_scores(Path(scores_dir)), language)
+    _replace(Path(output), html.encode())
+
+
+def render(scored: ScoreSet, language: Language) -> str:
+    """Return the report as HTML; equal scores give equal text."""
+    facts, words = collect(scored), Words(language, scored.manifest)
+    environment = Environment(
+        loader=PackageLoader("serving"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.j2").render(
+        w=words,
+        t=words.say,
+        m=scored.manifest,
+        f=facts,
+        pictures=_pictures(facts, words),
+        definition=definition(scored.manifest.horizon_days, language),
+        basis=words.say(f"basis_{scored.manifest.clv_basis}"),
+        evidence=_evidence(facts),
+        bounds=_band_bounds(words),
+        riskiest_stage=words.label("lifecycle_stage", max(facts.stages, key=lambda group: group.money_at_risk).code),
+        never=int(scored.scores["next_order_expected_on"].isna().sum()),
+        lists=[(ready, scored.manifest.files[f"segments/{ready.name}.csv"].rows) for ready in READY_LISTS],
+        language_names=LANGUAGE_NAMES,
+        colours=charts.BAND_COLOURS,
+    )
+
+
+def _evidence(facts: Facts) -> str:
+    kinds = {kind for action in facts.plan.actions for kind in action.evidence}
+    return "mixed" if len(kinds) > 1 else next(iter(kinds), "assumed")
+
+
+def _band_bounds(words: Words) -> dict[str, str]:
+    lower = list(CHURN_BANDS.values())
+    upper = [*lower[1:], 1.0]
+    return {
+        band: f"{words.percent(low)}–{words.percent(high)}"
+        for band, low, high in zip(CHURN_BANDS, lower, upper, strict=True)
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """The report's charts, ready to stand in the page."""
+
+    bands: Markup
+    histogram: Markup
+    concentration: Markup
+    tiers: Markup
+    heat: Markup
+    weeks: Markup
+
+
+def _pictures(facts: Facts, words: Words) -> Pictures:
+    return Pictures(
+        bands=_bands(facts.bands, words),
+        histogram=_histogram(facts, words),
+        concentration=_concentration(facts, words),
+        tiers=_tiers(facts.tiers, words),
+        heat=_heat(facts, words),
+        weeks=_weeks(facts, words),
+    )
+
+
+def _bands(bands: Sequence[Group], words: Words) -> Markup:
+    parts = [
+        (
+            f"{words.label('churn_band', band.code)} {words.percent(band.share)}",
+            band.share,
+            charts.BAND_COLOURS[band.code],
+            words.count(band.customers),
+        )
+        for band in bands
+    ]
+    return charts.stacked("bands", parts, words.say("risk_h"), "; ".join(f"{part[0]}: {part[3]}" for part in parts))
+
+
+def _histogram(facts: Facts, words: Words) -> Markup:
+    edges = [number / HISTOGRAM_BINS for number in range(HISTOGRAM_BINS + 1)]
+    low_high = [(words.percent(low), words.percent(high)) for low, high in pairwise(edges)]
+    tips = [
+        words.say("risk_tip", low=low, high=high, count=words.count(count))
+        for (low, high), count in zip(low_high, facts.histogram, strict=True)
+    ]
+    largest = low_high[facts.histogram.index(max(facts.histogram))]
+    return charts.histogram(
+        "hist",
+        facts.histogram,
+        [charts.BAND_COLOURS[_band_at((low + high) / 2)] for low, high in pairwise(edges)],
+        tips,
+        words.say("risk_hist"),
+        words.say("risk_hist_d", count=words.count(facts.headline.customers), low=largest[0], high=largest[1]),
+        words.say("risk_axis", days=words.count(words.manifest.horizon_days)),
+    )
+
+
+def _band_at(probability: float) -> str:
+    return [band for band, low in CHURN_BANDS.items() if low <= probability][-1]
+
+
+def _concentration(facts: Facts, words: Words) -> Markup:
+    if not facts.concentration:
+        return Markup("")
+    best = words.percent(facts.headline.best_tenth_share)
+    return charts.curve(
+        "lorenz",
+        facts.concentration,
+        (0.1, facts.concentration[2], words.say("value_curve_mark", best=best)),
+        words.say("value_curve"),
+        words.say("value_curve_d", best=best),
+        (words.say("value_curve_x"), words.say("value_curve_y")),
+    )
+
+
+def _tiers(tiers: Sequence[Group], words: Words) -> Markup:
+    rows = [
+        (
+            words.label("value_tier", tier.code),
+            tier.share,
+            tier.value_share,
+            words.percent(tier.share),
+            words.percent(tier.value_share),
+        )
+        for tier in tiers
+    ]
+    legend = (words.say("legend_customers"), words.say("legend_value"))
+    return charts.pairs("tiers", rows, legend, words.say("value_pairs"), words.say("value_pairs_d"))
+
+
+def _heat(facts: Facts, words: Words) -> Markup:
+    return charts.heat(
+        "heat",
+        [code.label(words.language) for code in CODE_LISTS["value_tier"]],
+        [code.label(words.language) for code in CODE_LISTS["churn_band"]],
+        facts.tier_by_band,
+        [[words.money(cell) if cell else "–" for cell in row] for row in facts.tier_by_band],
+        words.say("value_heat"),
+        words.say("value_heat_d"),
+    )
+
+
+def _weeks(facts: Facts, words: Words) -> Markup:
+    days, counts = [day for day, _ in facts.weeks], [count for _, count in facts.weeks]
+    return charts.columns(
+        "weeks",
+        [words.short_day(day) for day in days],
+        counts,
+        [words.say("weeks_tip", day=words.day(day), count=words.count(count)) for day, count in facts.weeks],
+        words.say("weeks_chart"),
+        words.say(
+            "weeks_chart_d",
+            count=words.count(sum(counts)),
+            weeks=words.count(len(counts)),
+            busiest=words.day(days[counts.index(max(counts))]),
+        ),
+    )
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file in one step; what stood there stays when that fails."""
+    temporary = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)  # mkstemp's 0600 would hide the report from colleagues
+        Path(temporary).replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror}); the report there before is unchanged"
+        ) from error
+    finally:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
