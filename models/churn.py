@@ -24,7 +24,8 @@ from models.calibration import (
     simplest_adequate,
 )
 from models.matrix import Floats, columns_of, require_columns
-from models.openmp import load_lightgbm
+from models.openmp import load_lightgbm, read_booster
+from models.shares import TreeShares
 from models.silence import BTYD_FEATURES, DRIVERS, SUMMARY, SilenceModel
 from models.sufficiency import Facts, grade
 from perennial.errors import ArtefactError, InsufficientData
@@ -106,7 +107,7 @@ class ChurnModel:
         """Log odds (n,) before calibration: what `contributions` add up to."""
         if self._booster is None:
             return self.silence_.log_odds(X)
-        trees = self._trees(X, raw_score=True)
+        trees = self._tree_log_odds(X)
         return self._mixed(trees, X, self.blend_) if self.blend_ else trees
 
     def contributions(self, X: pd.DataFrame) -> Floats:
@@ -116,7 +117,7 @@ class ChurnModel:
         """
         if self._booster is None:
             return self.silence_.contributions(X)
-        shares = self._trees(X, pred_contrib=True)[:, :-1]
+        shares = TreeShares(self._booster, self.num_threads)(self._matrix(X))
         if self.blend_:
             shares = (1.0 - self.blend_) * shares
             drivers = [self.feature_names_.index(name) for name in DRIVERS]
@@ -165,7 +166,7 @@ class ChurnModel:
         self.facts_ = Facts(**state["facts"])
         self.grade_ = str(state["grade"])
         if self.facts_.boosted:
-            self._booster = load_lightgbm().Booster(model_str=files[TREES_FILE].decode())
+            self._booster = read_booster(files[TREES_FILE].decode())
 
     def _facts(self, X: pd.DataFrame, labels: Labels, later: pd.DataFrame) -> Facts:
         customers = int(X["customer_id"].nunique())
@@ -213,14 +214,14 @@ class ChurnModel:
         rows = lightgbm.Dataset(matrix, labels.astype(np.float64), feature_name=list(self.feature_names_))
         grown = lightgbm.train(parameters, rows, shape.trees)
         # scored from its own text from the first moment, so that a saved model cannot differ
-        return lightgbm.Booster(model_str=grown.model_to_string())
+        return read_booster(grown.model_to_string())
 
     def _choose_blend(self, X: pd.DataFrame, labels: Labels) -> float:
         if self._booster is None:
             return 1.0
         if len(labels) < FITTED_MIN_ROWS or labels.all() or not labels.any():
             return 0.0
-        trees = self._trees(X, raw_score=True)
+        trees = self._tree_log_odds(X)
         return simplest_adequate(
             {
                 share: cross_validated_losses("platt", self._mixed(trees, X, share), labels, self.seed)
@@ -231,10 +232,13 @@ class ChurnModel:
     def _mixed(self, trees: Floats, X: pd.DataFrame, share: float) -> Floats:
         return (1.0 - share) * trees + share * self.silence_.log_odds(X)
 
-    def _trees(self, X: pd.DataFrame, **kind: bool) -> Floats:
+    def _tree_log_odds(self, X: pd.DataFrame) -> Floats:
+        raw = self._booster.predict(self._matrix(X), raw_score=True, num_threads=self.num_threads)
+        return np.asarray(raw, dtype=np.float64)
+
+    def _matrix(self, X: pd.DataFrame) -> Floats:
         own = self.feature_names_[: -len(BTYD_FEATURES)]
-        matrix = np.column_stack([columns_of(X, own), self.silence_.features(X)])
-        return np.asarray(self._booster.predict(matrix, num_threads=self.num_threads, **kind), dtype=np.float64)
+        return np.column_stack([columns_of(X, own), self.silence_.features(X)])
 
 
 def _labels(X: pd.DataFrame, y: ArrayLike) -> Labels:

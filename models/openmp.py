@@ -12,6 +12,7 @@ import importlib.metadata
 import os
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from perennial.errors import PerennialError
 
@@ -33,6 +34,15 @@ def load_lightgbm() -> ModuleType:
         ) from error
     module: ModuleType = lightgbm
     return module
+
+
+def read_booster(text: str) -> Any:
+    """Return the booster that LightGBM's model text describes; ValueError when it is no such text."""
+    lightgbm = load_lightgbm()
+    try:
+        return lightgbm.Booster(model_str=text)
+    except lightgbm.basic.LightGBMError as error:
+        raise ValueError(str(error)) from error
 
 
 def _provide_openmp() -> None:
