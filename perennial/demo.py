@@ -1,0 +1,128 @@
+"""The whole loop on shipped real records, told as a marketer would want to hear it."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from features.records import Records
+    from serving.batch import ScoreSet
+    from training.fit import TrainingResult
+
+HORIZON_DAYS = {"complete-journey": 28, "cdnow": 90}
+EXAMPLES = 5
+
+
+def run(dataset: Literal["complete-journey", "cdnow"], output: Path, language: Literal["en", "zh"]) -> None:
+    """Unpack, check, train, score, draw; then say what was found, how far to trust it and what to type next."""
+    console = Console()
+    os.environ["PERENNIAL_HOME"] = str(output / "home")
+    with _step(console, "Unpacking the records"):
+        from perennial.shipped import unpack
+
+        source = unpack(dataset, output)
+    with _step(console, "Reading and checking them"):
+        from features.sources import read_records
+
+        records = read_records(source)
+    with _step(console, "Training churn, value and segments; judging them on later records") as say:
+        from perennial.settings import settings
+        from training.fit import train_all
+
+        settings.cache_clear()
+        as_of = records.as_of()
+        results = train_all(records, as_of, HORIZON_DAYS[dataset], progress=say)
+    with _step(console, "Scoring every customer and choosing what to do next"):
+        from serving.batch import read_scores, score_to
+
+        score_to(output / "scores", records, as_of, language, settings())
+        scored = read_scores(output / "scores")
+    with _step(console, "Drawing the report"):
+        from serving.report import write_report
+
+        write_report(output / "scores", output / "report.html", language)
+    _tell(console, records, scored, results)
+    _point(console, output, scored)
+
+
+@contextmanager
+def _step(console: Console, what: str) -> Iterator[Callable[[str], None]]:
+    """Show a moving line while a step works and a tick when it is done."""
+    with console.status(f"{what} …") as status:
+        yield lambda detail: status.update(f"{what}: {detail} …")
+    console.print(f"[green]✓[/] {what}")
+
+
+def _tell(console: Console, records: "Records", scored: "ScoreSet", results: "tuple[TrainingResult, ...]") -> None:
+    manifest, scores = scored.manifest, scored.scores
+    likely = scores[scores["churn_band"].isin(["high", "critical"])]
+    money = "revenue" if manifest.clv_basis == "revenue" else "margin"
+    console.print(
+        f"\n[bold]{records.name}: {len(scores):,} customers as of {manifest.as_of:%Y-%m-%d}[/]\n"
+        f"• {len(likely):,} of them will more likely than not buy nothing in the next {manifest.horizon_days} days.\n"
+        f"• {_money(scores['money_at_risk'].sum(), manifest.currency)} of {money} over the coming "
+        f"{manifest.clv_horizon_days} days hangs on who stays, "
+        f"{_money(likely['money_at_risk'].sum(), manifest.currency)} of it on those {len(likely):,}."
+    )
+    console.print(_examples(scored))
+    console.print("[bold]How far to trust it[/]")
+    for line in _trust(results, scored):
+        console.print(f"• {escape(line)}")
+
+
+def _examples(scored: "ScoreSet") -> Table:
+    manifest = scored.manifest
+    first = scored.scores.sort_values(["money_at_risk", "customer_id"], ascending=[False, True]).head(EXAMPLES)
+    table = Table(title=f"Where most money is at risk ({manifest.currency})", title_justify="left", show_lines=True)
+    for heading in ("customer", "may leave", "at risk", "why", "what to do"):
+        table.add_column(heading, overflow="fold")
+    for row in first.itertuples():
+        table.add_row(
+            str(row.customer_id),
+            f"{row.churn_probability:.0%}",
+            f"{row.money_at_risk:,.0f}",
+            escape(str(row.reason_1)),
+            escape(str(row.action_reason)),
+        )
+    return table
+
+
+def _trust(results: "tuple[TrainingResult, ...]", scored: "ScoreSet") -> Iterator[str]:
+    churn = next(result for result in results if result.name == "churn")
+    yield (
+        f"Judged on {churn.customers:,} customers over the {churn.horizon_days} days from {churn.holdout}, "
+        "which the judged model had not seen."
+    )
+    yield from (f"{comparison}." for comparison in churn.comparisons)
+    if scored.manifest.clv_basis == "revenue":
+        yield (
+            "Values are revenue: these records hold no margin, so actions that cost money wait. "
+            "Give margin_rate under [economics] in source.toml."
+        )
+    yield "What an action earns is assumed in the playbook (evidence: assumed) until your own experiment measures it."
+
+
+def _point(console: Console, output: Path, scored: "ScoreSet") -> None:
+    home = output / "home"
+    example = scored.scores["customer_id"].iloc[0]
+    console.print(
+        f"\n[bold]Look[/]\n"
+        f"  report        {output / 'report.html'}\n"
+        f"  score files   {output / 'scores'}  (scores.csv opens in Excel; segments/ are ready-made lists)\n"
+        f"  source file   {output / 'source.toml'}\n"
+        f"  experiments   .venv/bin/mlflow ui --backend-store-uri sqlite:///{home / 'mlflow.db'}\n"
+        f"  API           PERENNIAL_HOME={home} PERENNIAL_API_KEY=demo .venv/bin/perennial serve\n"
+        f"                curl -H 'X-API-Key: demo' localhost:3000/v1/customers/{example}",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+def _money(amount: float, currency: str) -> str:
+    return f"{amount:,.0f} {currency}"
