@@ -194,12 +194,13 @@ def _header(path: Path, encoding: str) -> tuple[list[str], str]:
     head = _head(path)
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and not encoding.startswith("utf-16"):
         raise SourceError(f'{path}: the text is UTF-16; add encoding = "utf-16" to its section')
-    first = head.splitlines(keepends=True)[0] if encoding.startswith("utf-8") else head
-    try:
-        decoder = codecs.getincrementaldecoder("utf-8-sig" if encoding == "utf-8" else encoding)()
-        text = decoder.decode(first, final=False)
-    except UnicodeDecodeError:
-        raise _wrong_encoding(path, 1) from None
+    if encoding.startswith("utf-8"):
+        try:
+            text = head.splitlines()[0].decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise _wrong_encoding(path, 1) from None
+    else:
+        text = head.decode(encoding, errors="replace")
     line = text.splitlines()[0] if text.splitlines() else ""
     delimiter = max(DELIMITERS, key=lambda sign: _outside_quotes(line).count(sign))
     names = [name.strip() for name in next(csv.reader(io.StringIO(line), delimiter=delimiter), [])]

@@ -10,7 +10,7 @@ from datetime import date, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, cast
-from zoneinfo import available_timezones
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from features.contract import TABLES, Kind, Table
 from features.records import Economics
@@ -170,11 +170,11 @@ def _zone(value: object, where: str) -> str | None:
 
 def checked_zone(value: str, where: str) -> str:
     """Return an IANA zone name that exists, or raise with the nearest one."""
-    zones = available_timezones()
-    if value not in zones:
-        raise SourceError(
-            f"{where} = {value!r} is no known zone{suggestion(value, zones)} (like 'Europe/London' or 'UTC')"
-        )
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError):
+        hint = suggestion(value, available_timezones())
+        raise SourceError(f"{where} = {value!r} is no known zone{hint} (like 'Europe/London' or 'UTC')") from None
     return value
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 from features import remarks, rules
 from features.cleaning import DUCKDB_TYPES, Cleaned, clean
 from features.contract import TABLES, Table
-from features.inputs import ROW, Input, close, identifier, literal
+from features.inputs import ROW, Input, close, identifier, literal, unreadable
 from features.mapping import Section, Source, suggestion
 from features.records import Records, TableReport
 from perennial.errors import SourceError
@@ -44,16 +44,18 @@ def read(source: Source, open_inputs: Opener) -> Records:
     connection: duckdb.DuckDBPyConnection = backend.con
     connection.execute("SET TimeZone = 'UTC'")
     latest = datetime.now(UTC).replace(tzinfo=None) + CLOCK_TOLERANCE
-    drafts: dict[str, _Draft] = {}
-    by_table: dict[str, list[tuple[int, Section, list[Input]]]] = {}
+    by_table: dict[str, list[tuple[int, Section, list[Input]]]] = {name: [] for name in TABLES}
     for number, (section, inputs) in enumerate(open_inputs(connection)):
-        by_table.setdefault(section.table, []).append((number, section, list(inputs)))
-    for table in TABLES.values():
-        _create_stage(connection, table)
-        if table.name in by_table:
-            drafts[table.name] = _read_table(connection, source, table, by_table[table.name], latest)
-    reports = tuple(_load(connection, source, table, drafts.get(table.name)) for table in TABLES.values())
-    pieces = [piece for draft in drafts.values() for piece in draft.quarantine]
+        by_table[section.table].append((number, section, list(inputs)))
+    reports: list[TableReport] = []
+    pieces: list[pd.DataFrame] = []
+    for name, table in TABLES.items():
+        if not by_table[name]:
+            connection.execute(f"CREATE TABLE {name} ({_columns_sql(table)})")
+            continue
+        draft = _read_table(connection, source, table, by_table[name], latest)
+        reports.append(_load(connection, source, draft))
+        pieces += draft.quarantine
     return Records(
         tables=MappingProxyType({name: _open_table(backend, name) for name in TABLES}),
         timezone=source.timezone or "UTC",
@@ -61,7 +63,7 @@ def read(source: Source, open_inputs: Opener) -> Records:
         economics=source.economics,
         consent_default=source.consent_default,
         name=source.name,
-        reports=tuple(report for report in reports if report is not None),
+        reports=tuple(reports),
         quarantine=pd.concat(pieces, ignore_index=True) if pieces else pd.DataFrame(columns=list(QUARANTINE_COLUMNS)),
     )
 
@@ -77,12 +79,8 @@ def _stage_name(table: Table) -> str:
     return f"staged_{table.name}"
 
 
-def _create_stage(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
-    columns = ", ".join(f"{identifier(column.name)} {DUCKDB_TYPES[column.kind]}" for column in table.columns)
-    connection.execute(
-        f"CREATE TABLE {_stage_name(table)} "
-        f"({columns}, section INTEGER, part INTEGER, {ROW} BIGINT, reason VARCHAR, correction VARCHAR)"
-    )
+def _columns_sql(table: Table) -> str:
+    return ", ".join(f"{identifier(column.name)} {DUCKDB_TYPES[column.kind]}" for column in table.columns)
 
 
 def _read_table(
@@ -92,11 +90,20 @@ def _read_table(
     given: list[tuple[int, Section, list[Input]]],
     latest: datetime,
 ) -> _Draft:
+    connection.execute(
+        f"CREATE TABLE {_stage_name(table)} "
+        f"({_columns_sql(table)}, section INTEGER, part INTEGER, {ROW} BIGINT, reason VARCHAR, correction VARCHAR)"
+    )
     draft = _Draft(table)
     parts: list[Input] = []
     for number, section, inputs in given:
         for opened in inputs:
-            _stage(connection, source, section, opened, (number, len(parts)), latest, draft)
+            draft.rows += opened.rows
+            draft.malformed += len(opened.malformed)
+            try:
+                _stage(connection, source, section, opened, (number, len(parts)), latest, draft)
+            except duckdb.Error as error:
+                raise unreadable(f"{section.where}: {opened.name}", error) from None
             parts.append(opened)
     _judge_repeats(connection, table)
     for position, opened in enumerate(parts):
@@ -114,21 +121,15 @@ def _stage(
     latest: datetime,
     draft: _Draft,
 ) -> None:
-    draft.rows += opened.rows
-    draft.malformed += len(opened.malformed)
     if not opened.rows:
         return
-    table = draft.table
     cleaned = _cleaned(connection, source, section, opened)
-    try:
-        connection.execute(_staging_sql(source, section, opened, cleaned, place, latest))
-        draft.conversions += remarks.conversions(connection, opened, cleaned)
-    except duckdb.Error as error:
-        raise SourceError(f"{section.where}: {opened.name}: {str(error).splitlines()[0]}") from None
+    connection.execute(_staging_sql(source, section, opened, cleaned, place, latest))
     if source.timezone is None:
         _refuse_naive(connection, section, opened, cleaned)
-    if table.name == "orders":
+    if section.table == "orders":
         _refuse_currencies(connection, source, section)
+    draft.conversions += remarks.conversions(connection, opened, cleaned)
     draft.notes += remarks.unreadable(connection, opened, cleaned)
     draft.notes += remarks.of_input(connection, section, opened)
 
@@ -285,11 +286,9 @@ def _quarantined(
     return [pd.concat(pieces).sort_values("row")] if pieces else []
 
 
-def _load(
-    connection: duckdb.DuckDBPyConnection, source: Source, table: Table, draft: _Draft | None
-) -> TableReport | None:
+def _load(connection: duckdb.DuckDBPyConnection, source: Source, draft: _Draft) -> TableReport:
     """Make the stage the contract table, without a copy, and report on the rows left out."""
-    stage = _stage_name(table)
+    table, stage = draft.table, _stage_name(draft.table)
     counts = connection.execute(
         f"SELECT reason, correction, count(*) FROM {stage} GROUP BY ALL ORDER BY 3 DESC, 1, 2"
     ).fetchall()
@@ -297,8 +296,6 @@ def _load(
     for bookkeeping in ("section", "part", ROW, "reason", "correction"):
         connection.execute(f"ALTER TABLE {stage} DROP COLUMN {bookkeeping}")
     connection.execute(f"ALTER TABLE {stage} RENAME TO {table.name}")
-    if draft is None:
-        return None
     reasons = {reason: count for reason, _, count in counts if reason is not None}
     if draft.malformed:
         reasons["malformed_line"] = draft.malformed
