@@ -116,7 +116,7 @@ def _complete_journey(connection: duckdb.DuckDBPyConnection, records: Path) -> N
         connection.read_parquet(str(folder / f"{name}.parquet")).create_view(name)
     queries = {
         "orders": """
-            SELECT household_id, transaction_timestamp, basket_id, product_id,
+            SELECT household_id, store_id, transaction_timestamp, basket_id, product_id,
                    coalesce(product_category, department) AS category,
                    quantity, sales_value, round(retail_disc + coupon_match_disc, 2) AS store_discount, coupon_disc
             FROM transactions LEFT JOIN products USING (product_id)
