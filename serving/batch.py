@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from perennial.errors import OutputError
 from serving.codes import CODE_LISTS, Code, Language
 from serving.columns import COLUMN_NAMES, COLUMNS, PENDING, SCHEMA, SCORE_COLUMNS, Kind
+from serving.decisions.policy import SUPPRESSIONS
 from serving.fileset import MANIFEST, current, publish, sha256
 from serving.lists import READY_LISTS, ready_lists
 from serving.manifest import FileFacts, Manifest, read_manifest
@@ -177,7 +178,7 @@ def _csv_form(kind: Kind, unit: str) -> str:
 def _code_lists(manifest: Manifest) -> pd.DataFrame:
     """One row per code: of the fixed lists, of the playbook's actions and of the ready lists."""
     ready = tuple(Code(r.name, r.title_en, r.title_zh, r.meaning_en, r.meaning_zh) for r in READY_LISTS)
-    lists = {**CODE_LISTS, "action_id": manifest.actions, "segments/": ready}
+    lists = {**CODE_LISTS, "action_id": manifest.actions, "suppressed_by": SUPPRESSIONS, "segments/": ready}
     return pd.DataFrame(
         [
             (name, code.code, code.label_en, code.label_zh, code.meaning_en, code.meaning_zh)

@@ -58,8 +58,8 @@ def histogram(
     axis: str,
 ) -> Markup:
     """Customers by churn probability in equal bins from 0 to 100 %."""
-    canvas = Canvas(560, 250, title, description)
-    left, top, width, height = 44.0, 12.0, 506.0, 184.0
+    canvas = Canvas(500, 250, title, description)
+    left, top, width, height = 44.0, 12.0, 436.0, 184.0
     scale = _y_axis(canvas, max(counts, default=0), left, top, width, height)
     step = width / len(counts)
     for number, (value, colour, tip) in enumerate(zip(counts, colours, tips, strict=True)):
@@ -74,8 +74,8 @@ def columns(
     name: str, labels: Sequence[str], values: Sequence[int], tips: Sequence[str], title: str, description: str
 ) -> Markup:
     """Counts in time order."""
-    canvas = Canvas(560, 230, title, description)
-    left, top, width, height = 44.0, 22.0, 506.0, 168.0
+    canvas = Canvas(760, 230, title, description)
+    left, top, width, height = 44.0, 22.0, 706.0, 168.0
     scale = _y_axis(canvas, max(values, default=0), left, top, width, height)
     step = width / len(values)
     for number, (label, value, tip) in enumerate(zip(labels, values, tips, strict=True)):
@@ -93,12 +93,12 @@ def pairs(
     description: str,
 ) -> Markup:
     """Two shares per row, one above the other: (label, first, second, first's text, second's text)."""
-    canvas = Canvas(560, 34 + 40 * len(rows), title, description)
-    left, width = 150.0, 330.0
+    canvas = Canvas(500, 34 + 40 * len(rows), title, description)
+    left, width = 146.0, 296.0
     widest = max((max(row[1], row[2]) for row in rows), default=0) or 1
     for number, (words, colour) in enumerate(zip(legend, (PALE, GREEN), strict=True)):
-        canvas.bar(left + number * 170, 4, 12, 12, colour, words)
-        canvas.text(left + number * 170 + 18, 14.5, words, kind="axis")
+        canvas.bar(left + number * 160, 4, 12, 12, colour, words)
+        canvas.text(left + number * 160 + 18, 14.5, words, kind="axis")
     for number, (label, first, second, first_text, second_text) in enumerate(rows):
         y = 34.0 + 40 * number
         canvas.text(left - 10, y + 18, label, "end")
@@ -117,8 +117,8 @@ def curve(
     axes: tuple[str, str],
 ) -> Markup:
     """Share of value held by the best customers, against everybody being equal."""
-    canvas = Canvas(560, 268, title, description)
-    left, top, width, height = 52.0, 12.0, 490.0, 200.0
+    canvas = Canvas(500, 340, title, description)
+    left, top, width, height = 52.0, 12.0, 424.0, 272.0
 
     def at(x: float, y: float) -> tuple[float, float]:
         return left + width * x, top + height * (1 - y)
@@ -152,8 +152,8 @@ def heat(
     description: str,
 ) -> Markup:
     """A table whose cells are the redder the larger their value."""
-    canvas = Canvas(560, 30 + 34 * len(rows), title, description)
-    left, width = 150.0, 408.0 / len(heads)
+    canvas = Canvas(500, 30 + 34 * len(rows), title, description)
+    left, width = 146.0, 352.0 / len(heads)
     largest = max((value for row in values for value in row), default=0) or 1
     for number, head in enumerate(heads):
         canvas.text(left + width * (number + 0.5), 18, head, "middle", "axis")

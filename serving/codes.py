@@ -134,16 +134,16 @@ CODE_LISTS: Mapping[str, tuple[Code, ...]] = MappingProxyType(
             ),
         ),
         "data_grade": (
-            Code("A", "A", "A", "ample records; clearly better than the simple rule", "数据充足，明显优于简单规则"),
-            Code("B", "B", "B", "enough records; better than the simple rule", "数据够用，优于简单规则"),
             Code(
-                "C",
-                "C",
-                "C",
-                "thin records; not distinguishable from the simple rule",
-                "数据偏少，与简单规则无显著差别",
+                "A",
+                "A",
+                "A",
+                "ample records: many customers, many who left, a whole year seen",
+                "数据充足：客户与流失样本多，历史满一年",
             ),
-            Code("D", "D", "D", "too few records; treat as a rough guide", "数据不足，仅供粗略参考"),
+            Code("B", "B", "B", "enough records to tell customers apart", "数据够用，足以区分客户"),
+            Code("C", "C", "C", "thin records: small differences mean little", "数据偏少：细微差别意义不大"),
+            Code("D", "D", "D", "too few records: a rough guide only", "数据不足：仅供粗略参考"),
         ),
     }
 )

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
 from serving.codes import CODE_LISTS, Code, Language
+from serving.decisions.policy import SUPPRESSIONS
 from serving.manifest import Manifest
 
 SYMBOLS: Mapping[str, str] = MappingProxyType({"USD": "$", "GBP": "£", "EUR": "€", "CNY": "¥", "JPY": "¥"})
@@ -64,7 +65,14 @@ class Words:
 
     def rule(self, code: str) -> str:
         """Name of a rule that holds an action back."""
-        return sentences()[self.language].get(f"rule_{code}", code.replace("_", " "))
+        found = next((rule for rule in SUPPRESSIONS if rule.code == code), None)
+        return found.label(self.language) if found else code
+
+    def grades(self) -> str:
+        """What each data grade means."""
+        grades = CODE_LISTS["data_grade"]
+        pair, end = ("{}：{}", "；") if self.language == "zh" else ("{}: {}", "; ")
+        return end.join(pair.format(grade.code, grade.meaning(self.language)) for grade in grades)
 
     def count(self, number: float) -> str:
         """A whole number with separators."""
