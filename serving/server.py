@@ -49,10 +49,10 @@ class PatientProtocol(H11Protocol):
         self._set_clock()
 
     def on_response_complete(self) -> None:
-        """Start the clock on a body that is still coming in though it was answered already."""
+        """Start the clock on what is still coming in though the answer went out, or came in half with the last one."""
         super().on_response_complete()
-        if self.conn.their_state is h11.SEND_BODY:
-            self._arm()
+        if self.conn.their_state is h11.SEND_BODY or self.conn.trailing_data[0]:
+            self._set_clock()
 
     def _set_clock(self) -> None:
         answered = self.cycle is None or self.cycle.response_complete

@@ -70,7 +70,10 @@ class Shelf:
     def _load(self) -> dict[str, Champion]:
         now = datetime.now(UTC)
         loaded = {}
-        for name, version in champions(self._directory).items():
+        chosen = champions(self._directory)
+        if self.current and not chosen:
+            raise ArtefactError(f"{self._directory / CHAMPIONS}: names no model any more; promote one again")
+        for name, version in chosen.items():
             serving = self.current.get(name)
             if serving is not None and serving.artefact.version == version:
                 loaded[name] = serving
