@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from features.engine import fetch
 from features.occasions import view
 from models.clv import ClvModel
 from models.purchases import GeoModel
@@ -126,8 +127,8 @@ def _births_and_repeats(data: Data) -> tuple["pd.Series[int]", "pd.Series[int]"]
     first = occasions.group_by("customer_id").agg(first=occasions.day.min())
     known = first.filter(first["first"] < data.holdout.day)
     later = occasions.join(known, "customer_id").filter(lambda table: table.day > table["first"])
-    births = known.group_by(day="first").agg(count=known.count()).execute()
-    repeats = later.group_by("day").agg(count=later.count()).execute()
+    births = fetch(known.group_by(day="first").agg(count=known.count()))
+    repeats = fetch(later.group_by("day").agg(count=later.count()))
     return _series(births), _series(repeats)
 
 

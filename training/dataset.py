@@ -12,7 +12,7 @@ The recipe is judged on the hold-out, then fitted again one ``H`` later (calibra
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -66,11 +66,9 @@ def least_history_days(horizon_days: int) -> int:
 
 
 def first_day(records: Records) -> date:
-    """Return the local day of the log's first line."""
-    first = records.tables["orders"].local_at.min().execute()
-    if pd.isna(first):
-        raise InsufficientData(f"{records.name}: there is no usable order; see `perennial check`")
-    return pd.Timestamp(first).date()
+    """Return the local day of the log's first line, which must have one."""
+    first: datetime = records.tables["orders"].local_at.min().to_pyarrow().as_py()
+    return first.date()
 
 
 def holdout_cutoff(records: Records, as_of: AsOf, horizon_days: int) -> AsOf:

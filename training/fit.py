@@ -1,6 +1,7 @@
 """Training jobs: fit on the past, judge on what came later, fit again with everything, register, ask the gate."""
 
 import hashlib
+import platform
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -116,13 +117,15 @@ def _train(
         data = gather(records, as_of, horizon_days, fits_on_labels=fits_on_labels)
         say("opening the model registry")
         registry = Registry(config.mlflow_uri)
-        return tuple(_job(recipe, data, registry, config, say) for recipe in recipes)
+        return tuple(run_job(recipe, data, registry, config, say) for recipe in recipes)
 
 
-def _job(recipe: Recipe[Any], data: Data, registry: Registry, config: Settings, say: Progress) -> TrainingResult:
-    started = time.monotonic()
+def run_job(recipe: Recipe[Any], data: Data, registry: Registry, config: Settings, say: Progress) -> TrainingResult:
+    """Train one model in one run; the caller holds the home's lock."""
+    started, here = time.monotonic(), _here(config)
+    registry.bury_dead_runs(recipe.name, here)
     title = f"{recipe.name} {data.end.day} {data.horizon_days}d"
-    with registry.run(recipe.name, title, _tags(data)) as run, tempfile.TemporaryDirectory() as folder:
+    with registry.run(recipe.name, title, {**_tags(data), **here}) as run, tempfile.TemporaryDirectory() as folder:
         digests = _log_data(run, recipe, data)
         say(f"{recipe.name}: fitting on the past and judging on {data.horizon_days} days from {data.holdout.day}")
         judged = recipe.fit(data, final=False)
@@ -240,6 +243,12 @@ def _log_fit(run: Run, report: Report, params: Mapping[str, Any], artefacts: Map
     run.log_files("plots", report.pictures)
     for path, directory in artefacts.items():
         run.log_directory(path, directory)
+
+
+def _here(config: Settings) -> dict[str, str]:
+    """Whose run it is: with the home's lock held, an open run of this home on this machine is a dead one."""
+    home = hashlib.sha256(str(config.home.resolve()).encode()).hexdigest()[:16]
+    return {"perennial.home": f"{platform.node()}:{home}"}
 
 
 def _tags(data: Data) -> dict[str, str]:

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import ibis
 import pandas as pd
 
+from features.engine import fetch
 from features.records import AsOf, Records
 from features.windows import micro, units
 from perennial.errors import InsufficientData
@@ -54,8 +55,7 @@ def label(records: Records, cutoff: AsOf, horizon_days: int, as_of: AsOf | None 
         )
     lines = records.tables["orders"]
     lines = lines.filter(lines.ordered_at < end.naive_utc, lines.known_at < known_until.naive_utc)
-    outcomes: pd.DataFrame = _outcomes(lines, cutoff).execute()
-    return outcomes
+    return fetch(_outcomes(lines, cutoff))
 
 
 def _outcomes(lines: ibis.Table, cutoff: AsOf) -> ibis.Table:

@@ -65,6 +65,15 @@ class Registry:
         with _translated(self.uri):
             self._client.set_terminated(run.run_id, "FINISHED")
 
+    def bury_dead_runs(self, name: str, tags: Mapping[str, str]) -> None:
+        """Mark runs that are still open under these tags as killed: their process ended without a word."""
+        where = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+        with _translated(self.uri):
+            dead = self._client.search_runs([self._experiment(name)], f"attributes.status = 'RUNNING' and {where}")
+            for run in dead:
+                self._client.set_tag(run.info.run_id, "failure", "the process ended before the training did")
+                self._client.set_terminated(run.info.run_id, "KILLED")
+
     def register(self, name: str, run: "Run", path: str, tags: Mapping[str, str], description: str) -> Version:
         """Register the artefact that ``run`` logged under ``path`` as the next version of ``name``."""
         with _translated(self.uri):

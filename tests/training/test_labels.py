@@ -127,7 +127,7 @@ events = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events=events)
 def test_only_the_window_and_who_is_a_customer_matter(from_lines, events):
     """Dropping every event after the window changes nothing; the past decides only who has a row."""

@@ -1,0 +1,76 @@
+"""The gate's sentences, and the promotion log as a way back."""
+
+import numpy as np
+import pytest
+
+from training.metrics import Interval, compare
+from training.promote import Decision, Promotion, _previous, gate
+
+rng = np.random.default_rng(2)
+TRUTH = rng.beta(1.2, 2.5, 3000)
+OUTCOME = (rng.random(3000) < TRUTH).astype(float)
+AUC = Interval(0.8, 0.78, 0.82)
+
+
+def against_champion(challenger, champion):
+    measures = ("log_loss", "calibration_error")
+    return [compare(measure, OUTCOME, challenger, champion, "champion 1") for measure in measures]
+
+
+def test_a_first_version_must_beat_guessing():
+    assert gate(TRUTH, AUC, 0.5, None).promoted
+    coin = gate(TRUTH, Interval(0.51, 0.49, 0.53), 0.5, None)
+    assert coin == Decision(False, "its ranking 0.510 (0.490 to 0.530) cannot be told from guessing (0.5)")
+
+
+def test_a_constant_challenger_is_refused():
+    decision = gate(np.full(3000, 0.31), AUC, 0.5, None)
+    assert decision == Decision(False, "it predicts 0.31 for every customer")
+
+
+def test_a_challenger_as_good_or_better_passes():
+    blurred = np.clip(TRUTH + rng.normal(0, 0.12, 3000), 0.01, 0.99)
+    assert gate(TRUTH, AUC, 0.5, against_champion(TRUTH, TRUTH)).promoted
+    better = gate(TRUTH, AUC, 0.5, against_champion(TRUTH, blurred))
+    assert better.promoted
+    assert better.reason.startswith("better than champion 1: log_loss")
+
+
+def test_a_challenger_that_ranks_worse_is_refused():
+    blurred = np.clip(TRUTH + rng.normal(0, 0.12, 3000), 0.01, 0.99)
+    decision = gate(blurred, AUC, 0.5, against_champion(blurred, TRUTH))
+    assert not decision.promoted
+    assert decision.reason.startswith("worse than champion 1: log_loss")
+
+
+def test_worse_calibration_is_refused_beyond_the_tolerance():
+    shift = OUTCOME.mean() - TRUTH.mean()
+    champion = TRUTH + shift
+    trifle, clear = np.clip(champion + 0.008, 0, 1), np.clip(champion + 0.05, 0, 1)
+    only_calibration = [compare("calibration_error", OUTCOME, trifle, champion, "champion 1")]
+    assert gate(trifle, AUC, 0.5, only_calibration).promoted
+    decision = gate(clear, AUC, 0.5, [compare("calibration_error", OUTCOME, clear, champion, "champion 1")])
+    assert not decision.promoted
+    assert "worse than champion 1: calibration_error 0.0" in decision.reason
+
+
+def promotion_log(*changes):
+    return [Promotion("2024-01-01T00:00:00Z", "churn", version, None, action, "") for action, version in changes]
+
+
+@pytest.mark.parametrize(
+    ("changes", "current", "expected"),
+    [
+        ([], None, None),
+        ([("gate", 1)], 1, None),
+        ([("gate", 1), ("gate", 2)], 2, 1),
+        ([("gate", 1), ("gate", 2), ("rollback", 1)], 1, None),
+        ([("gate", 1), ("gate", 2), ("gate", 3), ("rollback", 2)], 2, 1),
+        ([("gate", 1), ("gate", 2), ("promote", 1)], 1, 2),
+        ([("gate", 1), ("gate", 2), ("rollback", 1), ("gate", 3)], 3, 1),
+        ([("gate", 1), ("gate", 2)], 3, 2),  # killed between alias and log
+    ],
+)
+def test_rollback_goes_to_the_champion_before(changes, current, expected):
+    log = [*promotion_log(*changes), Promotion("", "clv", 9, None, "gate", "")]
+    assert _previous(log, "churn", current) == expected
