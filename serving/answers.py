@@ -32,6 +32,7 @@ class Answers:
         self._playbook = settings.playbook
         self._opening = threading.Lock()
         self._store: Store | None = None
+        self._seen_run: Run | None = None
         self.shelf = Shelf(settings.shelf)
 
     @contextmanager
@@ -150,14 +151,18 @@ class Answers:
         return run, rows[customer_id]
 
     def _rows(self, customer_ids: Sequence[str]) -> tuple[Run, dict[str, dict[str, Any]]]:
-        run = self.run()
+        """Read rows and the one run they are of.
+
+        A run that was current before the rows were read and still is has been current all the while: runs do not
+        come back. The one seen by the last request serves as "before", which saves a query.
+        """
         while True:
+            before = self._seen_run
             with self.store() as store:
                 rows = store.scores_for(dict.fromkeys(customer_ids))
-            after = self.run()
-            if after.run_id == run.run_id:
+            run = self._seen_run = self.run()
+            if before is not None and before.run_id == run.run_id:
                 return run, rows
-            run = after  # a new run was loaded in between: read again, so that one answer has one version
 
 
 def _items(

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import httpx
 import pytest
@@ -29,9 +30,9 @@ def free_port() -> int:
 class Serving:
     """A running service; ``said`` is all it wrote to its terminal."""
 
-    def __init__(self, home: Path, workers: int, start: str) -> None:
+    def __init__(self, home: Path, workers: int, start: str, terminal: IO[str]) -> None:
         self.port = free_port()
-        self._terminal = tempfile.TemporaryFile("w+")
+        self._terminal = terminal
         environment = {**os.environ, "PERENNIAL_HOME": str(home), "PERENNIAL_API_KEY": MASTER}
         command = [sys.executable, "-c", start, str(self.port), str(workers)]
         self.process = subprocess.Popen(
@@ -54,17 +55,17 @@ class Serving:
     def end(self) -> None:
         self.process.kill()
         self.process.wait()
-        self._terminal.close()
 
 
 @contextmanager
 def serving(home: Path, workers: int = 1, start: str = START) -> Iterator[Serving]:
-    service = Serving(home, workers, start)
-    try:
-        service.wait_until_live()
-        yield service
-    finally:
-        service.end()
+    with tempfile.TemporaryFile("w+") as terminal:
+        service = Serving(home, workers, start, terminal)
+        try:
+            service.wait_until_live()
+            yield service
+        finally:
+            service.end()
 
 
 @pytest.fixture(scope="module")
