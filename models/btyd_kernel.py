@@ -24,6 +24,7 @@ from scipy import special
 from models.likelihood import Evaluation, Floats
 
 _NEAR_ONE = 3e-3  # wide enough that the nodes lose few digits, narrow enough that interpolation loses none
+_TERMS, _MAX_TERMS = 4096, 50_000_000
 _DENSE_CELLS = 4_000_000  # a table this large is still counted faster than keys are hashed
 
 
@@ -191,9 +192,28 @@ def _expected_purchases(params: GeoParams, x: Floats, age: Floats, k: Floats, ho
     c = a + b + k - 1
     first, second = c - r - x, a - 1
     # c 2F1(A, B; c; z) from two functions further from the pole at c = 0, which a + b <= 1 comes close to at k = 0
-    scaled = c * special.hyp2f1(first, second, c + 1, z)
-    scaled += z * first * second / (c + 1) * special.hyp2f1(first + 1, second + 1, c + 2, z)
+    scaled = c * _hyp2f1(first, second, c + 1, z)
+    scaled += z * first * second / (c + 1) * _hyp2f1(first + 1, second + 1, c + 2, z)
     return np.asarray((c - np.exp(second * np.log1p(-z)) * scaled) / second)
+
+
+def _hyp2f1(first: Floats, second: float, third: Floats, z: Floats) -> Floats:
+    """Return Gauss's 2F1, by its series where SciPy's overflows (third over 170 and z over 0.9)."""
+    value = np.asarray(special.hyp2f1(first, second, third, z), dtype=np.float64)
+    for i in np.flatnonzero(~np.isfinite(value)):
+        value[i] = _series(float(first[i]), second, float(third[i]), float(z[i]))
+    return value
+
+
+def _series(first: float, second: float, third: float, z: float) -> float:
+    total = term = 1.0
+    for start in range(0, _MAX_TERMS, _TERMS):
+        n = np.arange(start, start + _TERMS, dtype=np.float64)
+        terms = term * np.cumprod((first + n) * (second + n) / ((third + n) * (n + 1)) * z)
+        total, before, term = total + float(terms.sum()), term, float(terms[-1])
+        if abs(term) <= 1e-17 * abs(total) and abs(term) <= abs(before):
+            return total
+    return np.nan
 
 
 def discounted_purchases(params: GeoParams, x: Floats, age: Floats, k: Floats, horizon: float, rate: float) -> Floats:

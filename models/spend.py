@@ -12,6 +12,7 @@ from models.summary import read_columns
 from perennial.errors import ConvergenceError, InsufficientData
 
 _MIN_SPENDERS = 10
+_SAME = 1e-6  # spends that vary less than this share of their mean are one price, rounded
 
 
 class SpendParams(NamedTuple):
@@ -47,6 +48,11 @@ class GammaGammaModel(LikelihoodModel):
                 f" at least {_MIN_SPENDERS} are needed"
             )
         scale = float(mean_spend[known].mean())
+        if mean_spend[known].std() <= _SAME * scale:
+            raise InsufficientData(
+                f"{self.family}: every customer spends about {scale:g} a purchase, so there is nothing to learn about"
+                " who spends more; check monetary_value, or multiply expected purchases by the price"
+            )
         objective = GammaGammaLikelihood(x[known], mean_spend[known] / scale)
         starts = [np.log(start) for start in _STARTS]
         best = maximise(objective, starts, LogNormalPrior(starts[0]), self.family)

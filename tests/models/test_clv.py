@@ -1,0 +1,239 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from models import futures
+from models.artefact import read_artefact, write_artefact
+from models.clv import ClvModel
+from models.futures import Futures, Histories
+from models.purchases import BetaGeoModel, ModifiedBetaGeoModel
+from models.spend import GammaGammaModel
+from perennial.errors import ArtefactError, InsufficientData, SourceError
+
+TRUTH = {"r": 0.9, "alpha": 25.0, "a": 0.6, "b": 3.0}
+SPEND = {"p": 4.0, "q": 5.0, "v": 120.0}
+
+
+def known(model, params, covariance=1e-14):
+    spread = covariance * np.eye(len(params))
+    state = {"family": model.family, "params": params, "covariance_log": spread.tolist()}
+    return model.from_json({**state, "log_likelihood": -1.0, "prior_used": False, "n_customers": 100})
+
+
+@pytest.fixture(scope="module")
+def snapshot(cdnow):
+    """CDNOW in days, one-time buyers without a mean of repeat purchases, as snapshots have it."""
+    value = cdnow["monetary_value"].where(cdnow["frequency"] > 0)
+    days = {"recency": cdnow["recency"] * 7, "T": cdnow["T"] * 7, "monetary_value": value}
+    return cdnow.assign(**days).set_index("ID")
+
+
+@pytest.fixture(scope="module")
+def model(snapshot):
+    return ClvModel(n_draws=128).fit(snapshot)
+
+
+@pytest.fixture(scope="module")
+def prediction(model, snapshot):
+    return model.predict(snapshot, horizon_days=90)
+
+
+def with_spend(world, seed):
+    """Give simulated customers past and future money of known parameters."""
+    rng = np.random.default_rng(seed)
+    x, future = world["frequency"].to_numpy(), world["future"].to_numpy()
+    rate = rng.gamma(SPEND["q"], 1 / SPEND["v"], len(world))
+    past = rng.gamma(np.maximum(SPEND["p"] * x, 1e-9)) / rate / np.maximum(x, 1)
+    later = np.where(future > 0, rng.gamma(np.maximum(SPEND["p"] * future, 1e-9)) / rate, 0.0)
+    return world.assign(monetary_value=np.where(x > 0, past, np.nan), future_spend=later)
+
+
+def test_the_family_is_the_likelier_and_alive_is_always_mbg(model, snapshot, prediction):
+    plain, modified = BetaGeoModel().fit(snapshot), ModifiedBetaGeoModel().fit(snapshot)
+    assert modified.log_likelihood_ > plain.log_likelihood_
+    assert model.purchases_.params_ == modified.params_
+    np.testing.assert_array_equal(prediction["p_alive"], modified.predict_alive(snapshot))
+    assert (prediction.loc[snapshot["frequency"] == 0, "p_alive"] < 1).all()
+
+
+def test_bg_nbd_is_chosen_where_nobody_leaves_after_the_first_purchase(simulated):
+    world = simulated({**TRUTH, "a": 1.5, "b": 1.5}, chance_at_birth=False, n=4000, horizon=0.0, seed=11)
+    model = ClvModel(n_draws=32).fit(with_spend(world, seed=12))
+    assert isinstance(model.purchases_, BetaGeoModel)
+    assert (model.predict(with_spend(world, seed=12))["p_alive"] < 1).all()
+
+
+def test_columns_fit_together(model, snapshot, prediction):
+    assert prediction.index.equals(snapshot.index)
+    orders = model.purchases_.predict_purchases(snapshot, horizon_days=90)
+    np.testing.assert_allclose(prediction["expected_orders"], orders)
+    np.testing.assert_allclose(prediction["expected_spend"], orders * prediction["expected_order_value"])
+    for low, high in (("expected_orders_low", "expected_orders_high"), ("clv_low", "clv_high")):
+        assert (prediction[low] <= prediction[high]).all()
+        assert (prediction[low] >= 0).all()
+    numbers = prediction.drop(columns="next_order_days")
+    assert np.isfinite(numbers).all(axis=None)
+    unlikely = model.purchases_.predict_alive(snapshot) <= 0.5
+    assert prediction.loc[unlikely, "next_order_days"].isna().all()
+    assert prediction.loc[~unlikely, "next_order_days"].notna().all()
+
+
+@pytest.mark.parametrize("horizon", [1.0, 90.0, 365.0])
+def test_value_is_the_mix_of_buying_and_not_buying(model, snapshot, horizon):
+    prediction = model.predict(snapshot, horizon_days=horizon)
+    none = model.purchases_.predict_no_purchase(snapshot, horizon_days=horizon)
+    mixed = none * prediction["clv_if_not"] + (1 - none) * prediction["clv_if_buys"]
+    np.testing.assert_allclose(mixed, prediction["clv"], rtol=1e-9, atol=1e-11)
+    assert (prediction["clv_if_buys"] > prediction["clv_if_not"]).all()
+
+
+def test_not_buying_leaves_the_value_of_the_state_it_leads_to(model, snapshot):
+    waited = ClvModel(horizon_days=365 - 90, n_draws=32)
+    waited._learn(model.purchases_, model.alive_, model.spend_)
+    aged = snapshot.assign(T=snapshot["T"] + 90)
+    expected = waited.predict(aged)["clv"] * 1.1 ** (-90 / 365)
+    np.testing.assert_allclose(model.predict(snapshot, horizon_days=90)["clv_if_not"], expected, rtol=1e-9)
+
+
+def test_without_discount_value_is_expected_spend(model, snapshot):
+    plain = ClvModel(discount_rate_per_year=0.0, n_draws=32)
+    plain._learn(model.purchases_, model.alive_, model.spend_)
+    prediction = plain.predict(snapshot, horizon_days=365)
+    np.testing.assert_allclose(prediction["clv"], prediction["expected_spend"])
+    ratio = model.predict(snapshot)["clv"] / prediction["clv"]
+    assert ratio.between(1 / 1.1, 1).all()
+
+
+def test_margin_scales_value_alone(model, snapshot, prediction):
+    margins = np.linspace(0, 1, len(snapshot))
+    scaled = model.predict(snapshot, margin_rate=margins, horizon_days=90)
+    for column in prediction:
+        factor = margins if column.startswith("clv") else 1.0
+        np.testing.assert_allclose(scaled[column], prediction[column] * factor)
+    with pytest.raises(SourceError, match=r"margin_rate is 1\.2"):
+        model.predict(snapshot, margin_rate=1.2)
+    with pytest.raises(SourceError, match="margin_rate is nan"):
+        model.predict(snapshot.head(2), margin_rate=[0.2, np.nan])
+
+
+def test_a_customer_s_interval_is_the_same_alone_in_a_batch_and_in_any_order(model, snapshot, prediction, monkeypatch):
+    shuffled = model.predict(snapshot.sample(frac=1, random_state=3), horizon_days=90).loc[snapshot.index]
+    pd.testing.assert_frame_equal(shuffled, prediction, rtol=1e-12)
+    for customer in snapshot.index[[0, 5, 40, 1000]]:
+        alone = model.predict(snapshot.loc[[customer]], horizon_days=90)
+        pd.testing.assert_frame_equal(alone, prediction.loc[[customer]], rtol=1e-12)
+    monkeypatch.setattr(futures, "_CHUNK", 100)
+    monkeypatch.setattr(futures, "_CELLS", 900)
+    pd.testing.assert_frame_equal(model.predict(snapshot, horizon_days=90), prediction, rtol=1e-12)
+
+
+def test_the_seed_decides_the_interval(snapshot, prediction):
+    again = ClvModel(n_draws=128).fit(snapshot).predict(snapshot, horizon_days=90)
+    pd.testing.assert_frame_equal(again, prediction)
+    other = ClvModel(n_draws=128, seed=8).fit(snapshot).predict(snapshot, horizon_days=90)
+    assert (other["clv_high"] != prediction["clv_high"]).any()
+    np.testing.assert_array_equal(other["clv"], prediction["clv"])
+
+
+@pytest.mark.parametrize("family", [BetaGeoModel, ModifiedBetaGeoModel])
+def test_the_mean_future_is_the_expected_one(family):
+    purchases, spend = known(family, TRUTH), known(GammaGammaModel, SPEND)
+    frequency, recency = np.array([0.0, 1.0, 8.0, 60.0, 900.0]), np.array([0.0, 20.0, 180.0, 199.0, 199.0])
+    summary = pd.DataFrame({"frequency": frequency, "recency": recency, "T": 200.0, "monetary_value": 30.0})
+    spent = np.where(frequency > 0, frequency * 30.0, 0.0)
+    histories = Histories(frequency, recency, np.full(5, 200.0), spent, frequency)
+    rate = np.log(1.25) / 365
+    orders, money = Futures(purchases, spend, 20_000, seed=1).draw(histories, 90.0, 365.0, rate)
+    expected = purchases.predict_purchases(summary, horizon_days=90)
+    assert (abs(orders.mean(axis=0) - expected) < 4 * orders.std(axis=0) / np.sqrt(20_000)).all()
+    model = ClvModel(discount_rate_per_year=0.25, n_draws=32)
+    model._learn(purchases, known(ModifiedBetaGeoModel, TRUTH), spend)
+    value = model.predict(summary)["clv"].to_numpy()
+    assert (abs(money.mean(axis=0) - value) < 4 * money.std(axis=0) / np.sqrt(20_000)).all()
+    shares = purchases.predict_purchase_distribution(summary, horizon_days=90, max_count=3)
+    for count in range(4):
+        np.testing.assert_allclose((orders == count).mean(axis=0), shares[:, count], atol=0.012)
+
+
+def test_intervals_cover_what_really_happens(simulated):
+    busy = {"r": 3.0, "alpha": 30.0, "a": 0.5, "b": 8.0}
+    world = with_spend(simulated(busy, chance_at_birth=True, n=6000, horizon=180.0, seed=5), seed=6)
+    model = ClvModel(horizon_days=180, discount_rate_per_year=0.0).fit(world)
+    prediction = model.predict(world, horizon_days=180)
+    # where a purchase is likely the value is nearly continuous: then the interval must hold 90 %, neither more nor less
+    likely = model.purchases_.predict_no_purchase(world, horizon_days=180) < 0.04
+    assert likely.sum() > 1000
+    spend, orders = world["future_spend"], world["future"]
+    missed = (spend > prediction["clv_high"] * (1 + 1e-6)) | (spend < prediction["clv_low"] * (1 - 1e-6))
+    assert missed[likely].mean() == pytest.approx(0.10, abs=0.03)
+    assert missed.mean() < 0.12
+    missed = (orders > prediction["expected_orders_high"]) | (orders < prediction["expected_orders_low"])
+    assert missed.mean() < 0.11
+
+
+def test_uncertain_parameters_widen_the_interval(snapshot):
+    widths = []
+    for covariance in (1e-14, 0.2):
+        model = ClvModel(n_draws=256)
+        model._learn(
+            *(
+                known(family, params, covariance)
+                for family, params in ((BetaGeoModel, TRUTH), (ModifiedBetaGeoModel, TRUTH), (GammaGammaModel, SPEND))
+            )
+        )
+        prediction = model.predict(snapshot)
+        widths.append((prediction["clv_high"] - prediction["clv_low"]).sum())
+    assert widths[1] > 1.1 * widths[0]
+
+
+def test_a_customer_with_a_hundred_thousand_orders_has_a_finite_interval(model):
+    busy = pd.DataFrame({"frequency": [1e5], "recency": [1000.0], "T": [1000.0], "monetary_value": [30.0]})
+    row = model.predict(busy, horizon_days=90).iloc[0]
+    assert row["expected_orders_low"] <= row["expected_orders"] <= row["expected_orders_high"]
+    assert row["expected_orders_low"] < row["expected_orders_high"] < 2e4
+    assert np.isfinite(row).all()
+
+
+def test_a_customer_without_history_gets_the_population(model):
+    new = pd.DataFrame({"frequency": [0.0], "recency": [0.0], "T": [0.0], "monetary_value": [np.nan]})
+    row = model.predict(new).iloc[0]
+    p, q, v = model.spend_.params_.values()
+    assert row["expected_order_value"] == pytest.approx(p * v / (q - 1))
+    assert 0 < row["clv"] < row["clv_high"]
+
+
+def test_too_little_to_learn_from_is_said(snapshot):
+    with pytest.raises(InsufficientData, match="no purchase has a value"):
+        ClvModel().fit(snapshot.assign(monetary_value=np.nan))
+    once = snapshot[snapshot["frequency"] == 0]
+    few = pd.concat([snapshot[snapshot["frequency"] > 0].head(49), once])
+    with pytest.raises(InsufficientData, match="49 of 1460 customers have repeat purchases of value; 50 are needed"):
+        ClvModel().fit(few)
+    with pytest.raises(InsufficientData, match="0 of 1411"):
+        ClvModel().fit(once)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "name"),
+    [
+        ({"horizon_days": 0}, "horizon_days"),
+        ({"discount_rate_per_year": -0.1}, "discount_rate"),
+        ({"n_draws": 8}, "n_draws"),
+    ],
+)
+def test_impossible_parameters_are_refused(snapshot, parameters, name):
+    with pytest.raises(ValueError, match=name):
+        ClvModel(**parameters).fit(snapshot)
+
+
+def test_an_artefact_gives_the_same_predictions_to_the_bit(model, snapshot, prediction, tmp_path):
+    directory = write_artefact(tmp_path / "clv", "clv", model.to_files(), {})
+    restored = ClvModel.from_files(read_artefact(directory, "clv").files)
+    pd.testing.assert_frame_equal(restored.predict(snapshot, horizon_days=90), prediction, check_exact=True)
+    assert restored.to_files() == model.to_files()
+
+
+@pytest.mark.parametrize("spoil", [b"{}", b"[]", b"", b'{"horizon_days": 365}'])
+def test_a_spoiled_artefact_is_refused(spoil):
+    with pytest.raises(ArtefactError, match=r"clv\.json"):
+        ClvModel.from_files({"clv.json": spoil})
