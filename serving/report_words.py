@@ -89,6 +89,12 @@ class Words:
         sign, symbol = ("−" if amount < 0 else ""), SYMBOLS.get(self.manifest.currency, f"{self.manifest.currency} ")
         return f"{sign}{symbol}{self._amount(abs(amount))}"
 
+    def brief_money(self, amount: float) -> str:
+        """An amount for a headline: three or four digits once it reaches a million."""
+        if self.language == "zh" or abs(amount) < 1e6:
+            return self.money(amount)
+        return self.money(amount / 1e9) + "B" if abs(amount) >= 1e9 else self.money(amount / 1e6) + "M"
+
     def _amount(self, amount: float) -> str:
         if self.language == "zh" and amount >= 1e5:
             return f"{amount / 1e8:,.2f}亿" if amount >= 1e8 else f"{amount / 1e4:,.1f}万"

@@ -242,6 +242,7 @@ def test_a_report_that_cannot_be_written_says_where(tmp_path: Path) -> None:
 def test_money_is_said_the_way_people_say_it(amount: float, en: str, zh: str) -> None:
     assert Words("en", manifest(1)).money(amount) == en
     assert Words("zh", manifest(1)).money(amount) == zh
+    assert Words("en", manifest(1)).brief_money(4_295_497) == "$4.30M"
     assert Words("en", manifest(1, currency="SEK")).money(5000) == "SEK 5,000"
 
 
