@@ -15,7 +15,7 @@ from models.shares import FEW_ROWS, TreeShares
 from models.silence import DRIVERS
 from models.sufficiency import Facts, grade
 from perennial.errors import ArtefactError, InsufficientData, SourceError
-from tests.models.shop import HORIZON_DAYS, Rows, Shop, stacked
+from tests.models.shop import CUSTOMERS, HORIZON_DAYS, Rows, month, months
 
 
 class World(NamedTuple):
@@ -25,9 +25,7 @@ class World(NamedTuple):
 
 
 def _world(customers: int) -> World:
-    shop = Shop(customers)
-    training = stacked([shop.rows(back) for back in (6, 5, 4, 3)])
-    return World(training, shop.rows(2), shop.rows(1))
+    return World(months((6, 5, 4, 3), customers), month(2, customers), month(1, customers))
 
 
 def _fit(world: World) -> ChurnModel:
@@ -38,7 +36,7 @@ def _fit(world: World) -> ChurnModel:
 
 @pytest.fixture(scope="module")
 def world() -> World:
-    return _world(1400)
+    return _world(CUSTOMERS)
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +72,15 @@ def test_a_later_month_comes_true(model: ChurnModel, world: World):
     assert abs(probability.mean() - later.churned.mean()) < 0.04
     assert (later.churned[probability > 0.7]).mean() > 0.6
     assert (later.churned[probability < 0.2]).mean() < 0.25
+
+
+def test_the_calibration_window_sets_the_level(small: ChurnModel, small_world: World):
+    """Where the later window saw twice the leavers, so do the predictions."""
+    later = small_world.calibration
+    worse = later.churned | (np.arange(len(later.churned)) % 3 == 0)
+    refitted = _fit(small_world._replace(calibration=Rows(later.snapshot, worse)))
+    for fitted, seen in ((small, later.churned), (refitted, worse)):
+        assert abs(fitted.predict_proba(later.snapshot).mean() - seen.mean()) < 0.02
 
 
 def test_no_resampling_keeps_the_base_rate_before_calibration(model: ChurnModel, world: World):

@@ -12,7 +12,7 @@ from features.catalogue import FEATURES, MODEL_FEATURES
 from models.churn import ChurnModel
 from models.reasons import SPEAKERS, THEMES, top_reasons
 from models.silence import BTYD_FEATURES
-from tests.models.shop import HORIZON_DAYS, Shop, stacked
+from tests.models.shop import HORIZON_DAYS, month, months
 
 NAMES = (*MODEL_FEATURES, *BTYD_FEATURES)
 CODES = ["reason_1_code", "reason_2_code", "reason_3_code"]
@@ -131,11 +131,10 @@ def test_what_is_told_is_true_of_the_contributions(seed: int, customers: int, la
 
 
 def test_a_customer_alone_hears_what_the_batch_said():
-    shop = Shop(700)
-    training, later = stacked([shop.rows(back) for back in (5, 4, 3)]), shop.rows(2)
+    training, later = months((5, 4, 3)), month(2)
     model = ChurnModel(HORIZON_DAYS, num_threads=1)
     model.fit(training.snapshot, training.churned, calibration=(later.snapshot, later.churned))
-    snapshot = shop.rows(1).snapshot.set_index("customer_id")
+    snapshot = month(1).snapshot.set_index("customer_id")
     told = top_reasons(snapshot, model.contributions(snapshot), model.feature_names_, "en", typical=model.typical_)
     assert told.index.equals(snapshot.index)
     assert told["reason_1"].notna().mean() > 0.97

@@ -18,7 +18,7 @@ from models.segments import (
     ValueTier,
 )
 from perennial.errors import ArtefactError, InsufficientData, SourceError
-from tests.models.shop import Shop
+from tests.models.shop import month
 
 CODES = {
     "value_tier": ValueTier,
@@ -31,7 +31,7 @@ CODES = {
 
 @pytest.fixture(scope="module")
 def snapshot() -> pd.DataFrame:
-    return Shop(600).rows(1).snapshot
+    return month(1).snapshot
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +164,7 @@ def test_real_snapshots_land_on_known_codes_only(model: SegmentModel, snapshot: 
 
 
 def test_silent_customers_are_the_ones_who_do_not_return():
-    rows = Shop(600).rows(1)
+    rows = month(1)
     stage = SegmentModel().fit(rows.snapshot).predict(rows.snapshot)["lifecycle_stage"]
     left = pd.Series(rows.churned).groupby(stage).mean()
     assert left["churned"] > left["at_risk"] > left["stable"]
