@@ -41,6 +41,7 @@ def score_to(directory: Path, records: "Records", as_of: "AsOf", language: Langu
     from features.history import monthly_history
     from serving.decisions.playbook import load_playbook
     from serving.loading import load
+    from serving.profiles import last_orders
     from serving.scoring import score
     from serving.store import Store
 
@@ -48,7 +49,7 @@ def score_to(directory: Path, records: "Records", as_of: "AsOf", language: Langu
     run = score(records, as_of, settings.shelf, language=language, playbook=playbook, num_threads=settings.threads)
     store = Store(settings.store_url)
     manifest = write_scores(run, directory)
-    load(store, run, monthly_history(records, as_of))
+    load(store, run, monthly_history(records, as_of), last_orders(records, as_of))
     store.close()
     return manifest
 

@@ -33,7 +33,10 @@ def load_scores(home: Path, customers: int = 20, **changes: object) -> pd.DataFr
     proposals = pd.DataFrame({"eligible_actions": eligible}, index=scores["customer_id"])
     history = scores[["customer_id"]].assign(month=date(2017, 9, 1), orders=2, spend=31.5)
     store = Store(settings_for(home).store_url)
-    load(store, ScoreRun(scores, made.manifest, snapshot, context, proposals), history)
+    orders = scores[["customer_id"]].assign(
+        order_id="R1", ordered_at=pd.Timestamp("2017-09-30T15:00:00Z"), channel=None, lines=2, spend=31.5
+    )
+    load(store, ScoreRun(scores, made.manifest, snapshot, context, proposals), history, orders)
     store.close()
     return scores
 

@@ -17,6 +17,7 @@ from perennial.settings import Settings
 from serving.batch import read_scores, score_to, write_scores
 from serving.codes import CODE_LISTS
 from serving.columns import COLUMN_NAMES, PENDING, SCORE_COLUMNS, Kind
+from serving.profiles import last_orders
 from serving.scoring import ScoreRun, load_champions, score
 from serving.store import Store
 from tests.serving.trained import HORIZON_DAYS, company, put_on_shelf, today
@@ -155,6 +156,8 @@ def test_files_and_store_hold_the_same_scores(home: Path, tmp_path: Path) -> Non
     profile = store.profile(row.customer_id)
     assert profile is not None
     assert sum(month["orders"] for month in profile["monthly"]) > 0
+    assert 1 <= len(profile["last_orders"]) <= 5
+    assert profile["last_orders"][-1]["ordered_at"] >= f"{row.last_order_on}"
     served_run = store.current_run()
     store.close()
     assert served_run is not None
@@ -171,3 +174,22 @@ def test_code_lists_are_the_models_own() -> None:
     }
     for name, enum in enums.items():
         assert {code.code for code in CODE_LISTS[name]} == {*enum}
+
+
+def test_last_orders_are_those_before_the_instant_and_returns_count_against_spend() -> None:
+    day = pd.Timestamp("2024-01-01 12:00")
+    lines = pd.DataFrame(
+        {
+            "customer_id": "a",
+            "order_id": [f"R{number}" for number in range(8)] + ["R7", "X"],
+            "ordered_at": [day + pd.Timedelta(days=number) for number in (*range(8), 7, 8)],
+            "amount": [10.0] * 8 + [5.0, -4.0],
+        }
+    )
+    records = records_from_frames({"orders": lines})
+    found = last_orders(records, records.as_of("2024-01-08"))
+    assert found["order_id"].tolist() == ["R2", "R3", "R4", "R5", "R6"]
+    found = last_orders(records, records.as_of("2024-01-10")).set_index("order_id")
+    assert found.loc["R7", ["lines", "spend"]].tolist() == [2, 15.0]
+    assert found.loc["X", "spend"] == -4.0
+    assert len(found) == 5
