@@ -213,6 +213,9 @@ class Store:
     def _translated(self, what: str) -> Iterator[None]:
         try:
             yield
+        except ModuleNotFoundError as error:
+            need = f"needs the package {error.name}; install it (PostgreSQL: pip install 'psycopg[binary]')"
+            raise StoreError(f"store {_shown(self.url)}: {need}") from error
         except (SQLAlchemyError, OSError) as error:
             cause = str(getattr(error, "orig", None) or error).splitlines()[0]
             raise StoreError(f"store {_shown(self.url)}: could not be {what} ({cause})") from error
@@ -227,6 +230,8 @@ def _shown(url: str) -> str:
 
 def _engine(url: str) -> sa.Engine:
     parsed = sa.make_url(url)
+    if parsed.drivername in {"postgresql", "postgres"}:
+        parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.get_backend_name() != "sqlite":
         return sa.create_engine(parsed, pool_pre_ping=True)
     if parsed.database:

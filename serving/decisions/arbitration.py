@@ -200,7 +200,7 @@ def _written(
         rows = np.flatnonzero(choice.action == j)
         if not rows.size:
             continue
-        columns["channel"][rows] = policy.channels(action, facts)[rows]
+        columns["channel"][rows] = policy.channels(action, facts, rows)
         columns["kind"][rows] = action.content_kind
         columns["evidence"][rows] = action.evidence
         columns["reason"][rows] = _reasons(action.reason[language], rows, values, currency, language)

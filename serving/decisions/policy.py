@@ -130,14 +130,13 @@ def suppressed(action: Action, facts: Standing, playbook: Playbook) -> npt.NDArr
     return blocked
 
 
-def channels(action: Action, facts: Standing) -> npt.NDArray[np.object_]:
-    """Return each customer's channel for an action: the favourite one if allowed, else the first allowed; else None."""
+def channels(action: Action, facts: Standing, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.object_]:
+    """Return the channel of customers who get an action: the favourite one if allowed, else the first allowed."""
     numbers = _channel_numbers(action)
-    allowed = facts.agreed[:, numbers] if action.is_marketing else np.ones((len(facts.favourite), len(numbers)), bool)
-    rank = np.where(facts.favourite[:, None] == numbers, -1, np.arange(len(numbers)))
-    best = np.where(allowed, rank, len(numbers)).argmin(axis=1)
-    names: npt.NDArray[np.object_] = np.array(action.channels, dtype=object)[best]
-    names[~allowed.any(axis=1)] = None
+    rank = np.where(facts.favourite[rows, None] == numbers, -1, np.arange(len(numbers)))
+    if action.is_marketing:
+        rank[~facts.agreed[np.ix_(rows, numbers)]] = len(numbers)
+    names: npt.NDArray[np.object_] = np.array(action.channels, dtype=object)[rank.argmin(axis=1)]
     return names
 
 

