@@ -96,9 +96,17 @@ class ClvModel:
             raise ValueError(f"n_draws is {self.n_draws}; at least 32 are needed for a 5th and a 95th percentile")
 
     def predict(
-        self, snapshot: pd.DataFrame, *, margin_rate: float | npt.ArrayLike | None = None, horizon_days: float = 90
+        self,
+        snapshot: pd.DataFrame,
+        *,
+        margin_rate: float | npt.ArrayLike | None = None,
+        horizon_days: float = 90,
+        churn_probability: npt.ArrayLike | None = None,
     ) -> pd.DataFrame:
         """Predict orders and spend over the score horizon ``horizon_days`` and value over the model's own horizon.
+
+        ``churn_probability``, (n_customers,) in 0 to 1, is a better judgement of who buys within ``horizon_days``: it
+        sets how likely each customer is still there, so that every column but ``p_alive`` agrees with it.
 
         ``margin_rate`` (one, or one per customer, 0 to 1) turns revenue into margin in the ``clv`` columns; without it
         they are revenue. ``low`` and ``high`` are the 5th and 95th percentile of what will really happen, so a mean can
@@ -106,10 +114,11 @@ class ClvModel:
         more likely never buys again.
         """
         margin = _margin(margin_rate, len(snapshot))
-        value, if_buys, if_not = self._purchase_values(snapshot, horizon_days)
+        alive = None if churn_probability is None else self._there(snapshot, horizon_days, churn_probability)
+        value, if_buys, if_not = self._purchase_values(snapshot, horizon_days, alive)
         order_value = self.spend_.predict_spend(snapshot)
-        orders = self.purchases_.predict_purchases(snapshot, horizon_days=horizon_days)
-        order_range, value_range = self._ranges(snapshot, horizon_days)
+        orders = self.purchases_.predict_purchases(snapshot, horizon_days=horizon_days, alive=alive)
+        order_range, value_range = self._ranges(snapshot, horizon_days, alive)
         return pd.DataFrame(
             {
                 "p_alive": self.alive_.predict_alive(snapshot),
@@ -123,7 +132,7 @@ class ClvModel:
                 "clv_high": value_range[:, 1] * margin,
                 "clv_if_buys": if_buys * order_value * margin,
                 "clv_if_not": if_not * order_value * margin,
-                "next_order_days": self.purchases_.predict_next_purchase(snapshot),
+                "next_order_days": self.purchases_.predict_next_purchase(snapshot, alive=alive),
             },
             index=snapshot.index,
         )
@@ -132,13 +141,21 @@ class ClvModel:
     def _discount_rate_per_day(self) -> float:
         return float(np.log1p(self.discount_rate_per_year)) / _DAYS_PER_YEAR
 
-    def _purchase_values(self, snapshot: pd.DataFrame, days: float) -> tuple[Floats, Floats, Floats]:
+    def _there(self, snapshot: pd.DataFrame, days: float, churn_probability: npt.ArrayLike) -> Floats:
+        """Return the P(alive) under which P(no purchase within ``days``) is the churn probability, 1 at most."""
+        x, _, age = read_history(snapshot)
+        some = -np.expm1(log_no_purchase(self.purchases_.geo_params, x, age, days))
+        return np.asarray(np.clip((1 - np.asarray(churn_probability, dtype=np.float64)) / some, 0.0, 1.0))
+
+    def _purchase_values(
+        self, snapshot: pd.DataFrame, days: float, alive: Floats | None
+    ) -> tuple[Floats, Floats, Floats]:
         """Return discounted expected purchases: as things stand, if the customer buys within ``days``, and if not.
 
         Without a purchase the history becomes (x, t_x, T + days); with one, the law of total expectation leaves
         E[value | buys] = (E[value | alive] - P(none | alive) E[value later | alive, none]) / P(some | alive).
         """
-        x, t_x, age = read_history(snapshot)
+        x, _, age = read_history(snapshot)
         distinct = collapse((x, age))
         x_u, age_u = distinct.columns
         params, k = self.purchases_.geo_params, self.purchases_.chances(x_u)
@@ -147,19 +164,22 @@ class ClvModel:
         none = log_no_purchase(params, x_u, age_u, days)
         waiting = np.exp(-rate * days) * discounted_purchases(params, x_u, age_u + days, k, later, rate)
         if_buys = (living - np.exp(none) * waiting) / -np.expm1(none)
-        alive = self.purchases_.predict_alive(snapshot)
-        aged = self.purchases_.predict_alive(pd.DataFrame({"frequency": x, "recency": t_x, "T": age + days}))
         at = distinct.inverse
+        alive = self.purchases_.predict_alive(snapshot) if alive is None else alive
+        silent = alive * np.exp(none)[at]
+        with np.errstate(invalid="ignore"):  # alive for certain and certain to buy: silence is impossible
+            aged = np.nan_to_num(silent / (1 - alive + silent), nan=1.0)
         return alive * living[at], if_buys[at], aged * waiting[at]
 
-    def _ranges(self, snapshot: pd.DataFrame, days: float) -> tuple[Floats, Floats]:
+    def _ranges(self, snapshot: pd.DataFrame, days: float, alive: Floats | None) -> tuple[Floats, Floats]:
         """Return low and high of orders and of discounted revenue, (n_customers, 2) each; equal histories once."""
         x, t_x, age = read_history(snapshot)
         (mean_spend,) = read_columns(snapshot, ("monetary_value",))
         spent = np.where((x > 0) & (mean_spend > 0), x * mean_spend, 0.0)
-        distinct = collapse((x, t_x, age, spent))
-        x_u, t_u, age_u, spent_u = distinct.columns
-        histories = Histories(x_u, t_u, age_u, spent_u, np.where(spent_u > 0, x_u, 0.0))
+        given = () if alive is None else (alive,)
+        distinct = collapse((x, t_x, age, spent, *given))
+        x_u, t_u, age_u, spent_u, *given_u = distinct.columns
+        histories = Histories(x_u, t_u, age_u, spent_u, np.where(spent_u > 0, x_u, 0.0), *given_u)
         orders, value = self._futures.ranges(histories, days, self.horizon_days, self._discount_rate_per_day, _TAILS)
         return orders[distinct.inverse], value[distinct.inverse]
 

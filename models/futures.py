@@ -25,17 +25,23 @@ _CELLS = 65_536  # customers x draws at once: few enough for the processor's cac
 
 @dataclass(frozen=True)
 class Histories:
-    """What the future depends on, (n_customers,) each; ``spent`` is the value of all repeat purchases, 0 if unknown."""
+    """What the future depends on, (n_customers,) each.
+
+    ``spent`` is the value of all repeat purchases, 0 if unknown; ``alive`` P(alive), None where the
+    parameters say it.
+    """
 
     x: Floats
     t_x: Floats
     age: Floats
     spent: Floats
     x_spend: Floats
+    alive: Floats | None = None
 
     def part(self, rows: slice) -> "Histories":
         """Return some of the customers."""
-        return Histories(self.x[rows], self.t_x[rows], self.age[rows], self.spent[rows], self.x_spend[rows])
+        alive = None if self.alive is None else self.alive[rows]
+        return Histories(self.x[rows], self.t_x[rows], self.age[rows], self.spent[rows], self.x_spend[rows], alive)
 
 
 @dataclass(frozen=True)
@@ -112,6 +118,8 @@ class Futures:
 
     def _alive(self, geo: Floats, histories: Histories) -> Floats:
         """Return P(alive) in every world, of shape (n_draws, n_customers); equal parameters stand together."""
+        if histories.alive is not None:
+            return np.broadcast_to(histories.alive, (len(geo), len(histories.x)))
         chances = self._purchases.chances(histories.x)
         alive = np.empty((len(geo), len(histories.x)))
         for i, params in enumerate(geo):

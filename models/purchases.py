@@ -66,14 +66,15 @@ class GeoModel(LikelihoodModel):
     def _alive(self, x: Floats, t_x: Floats, age: Floats) -> Floats:
         return np.asarray(special.expit(-log_odds_left(self.geo_params, x, t_x, age, self.chances(x))))
 
-    def predict_purchases(self, summary: pd.DataFrame, *, horizon_days: float) -> Floats:
-        """Return the expected number of purchases within the horizon."""
+    def predict_purchases(self, summary: pd.DataFrame, *, horizon_days: float, alive: Floats | None = None) -> Floats:
+        """Return the expected number of purchases within the horizon; ``alive`` replaces the model's own P(alive)."""
         _check_horizon(horizon_days)
         x, t_x, age = read_history(summary)
         distinct = collapse((x, age))
         x_u, age_u = distinct.columns
         expected = expected_purchases(self.geo_params, x_u, age_u, self.chances(x_u), horizon_days)
-        return self._alive(x, t_x, age) * expected[distinct.inverse]
+        alive = self._alive(x, t_x, age) if alive is None else alive
+        return alive * expected[distinct.inverse]
 
     def predict_no_purchase(self, summary: pd.DataFrame, *, horizon_days: float) -> Floats:
         """Return P(no purchase within the horizon): the models' churn probability."""
@@ -105,15 +106,18 @@ class GeoModel(LikelihoodModel):
             probability[:, n] = alive * (np.exp(log_wish) * stays + special.betainc(n, shape, z) * leaves)
         return probability
 
-    def predict_next_purchase(self, summary: pd.DataFrame, *, quantile: float = 0.5) -> Floats:
+    def predict_next_purchase(
+        self, summary: pd.DataFrame, *, quantile: float = 0.5, alive: Floats | None = None
+    ) -> Floats:
         """Return the days from now by which the next purchase comes with probability ``quantile``, 0 < quantile < 1.
 
-        NaN where the customer ever buys again with a lower probability than that.
+        NaN where the customer ever buys again with a lower probability than that. ``alive`` replaces the model's own
+        P(alive).
         """
         if not 0 < quantile < 1:
             raise ValueError(f"quantile is {quantile}; it must lie between 0 and 1")
         x, t_x, age = read_history(summary)
-        alive = self._alive(x, t_x, age)
+        alive = self._alive(x, t_x, age) if alive is None else alive
         likely = alive > quantile
         days = np.full(len(x), np.nan)
         wait = -np.log1p(-quantile / alive[likely]) / (self.params_["r"] + x[likely])

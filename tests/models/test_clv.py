@@ -87,6 +87,27 @@ def test_value_is_the_mix_of_buying_and_not_buying(model, snapshot, horizon):
     assert (prediction["clv_if_buys"] > prediction["clv_if_not"]).all()
 
 
+def test_the_models_own_churn_probability_changes_nothing(model, snapshot, prediction):
+    own = model.purchases_.predict_no_purchase(snapshot, horizon_days=90)
+    told = model.predict(snapshot, horizon_days=90, churn_probability=own)
+    expectations = [name for name in prediction if not name.endswith(("_low", "_high"))]
+    np.testing.assert_allclose(told[expectations], prediction[expectations], rtol=1e-6, atol=1e-9)
+
+
+def test_a_churn_probability_from_elsewhere_decides_who_buys(model, snapshot):
+    alive = model.purchases_.predict_alive(snapshot)
+    most = (1 - model.purchases_.predict_no_purchase(snapshot, horizon_days=90)) / alive
+    churn = np.linspace(0.3, 0.9, len(snapshot))
+    told = model.predict(snapshot, horizon_days=90, churn_probability=churn)
+    reachable = 1 - churn < most
+    assert reachable.any()
+    mixed = churn * told["clv_if_not"] + (1 - churn) * told["clv_if_buys"]
+    np.testing.assert_allclose(mixed[reachable], told["clv"][reachable], rtol=1e-9)
+    gone = model.predict(snapshot, horizon_days=90, churn_probability=np.full(len(snapshot), 0.999))
+    assert (gone["expected_orders_high"] == 0).all()
+    assert (gone["clv_high"] == 0).mean() > 0.9
+
+
 def test_not_buying_leaves_the_value_of_the_state_it_leads_to(model, snapshot):
     waited = ClvModel(horizon_days=365 - 90, n_draws=32)
     waited._learn(model.purchases_, model.alive_, model.spend_)
