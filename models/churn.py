@@ -70,7 +70,7 @@ class ChurnModel:
         self.num_threads = num_threads
         self.seed = seed
         self.boosting = boosting or Boosting()
-        self._booster: Any = None
+        self._use(None)
 
     def fit(self, X: pd.DataFrame, y: ArrayLike, *, calibration: tuple[pd.DataFrame, ArrayLike]) -> Self:
         """Fit on snapshots stacked from one or more cutoffs, calibrate on a later one.
@@ -117,7 +117,7 @@ class ChurnModel:
         """
         if self._booster is None:
             return self.silence_.contributions(X)
-        shares = TreeShares(self._booster, self.num_threads)(self._matrix(X))
+        shares = self._tree_shares(self._matrix(X))
         if self.blend_:
             shares = (1.0 - self.blend_) * shares
             drivers = [self.feature_names_.index(name) for name in DRIVERS]
@@ -166,7 +166,11 @@ class ChurnModel:
         self.facts_ = Facts(**state["facts"])
         self.grade_ = str(state["grade"])
         if self.facts_.boosted:
-            self._booster = read_booster(files[TREES_FILE].decode())
+            self._use(read_booster(files[TREES_FILE].decode()))
+
+    def _use(self, booster: Any) -> None:
+        self._booster = booster
+        self._tree_shares = TreeShares(booster, self.num_threads)
 
     def _facts(self, X: pd.DataFrame, labels: Labels, later: pd.DataFrame) -> Facts:
         customers = int(X["customer_id"].nunique())
@@ -187,11 +191,11 @@ class ChurnModel:
         names = [name for name, keep in zip(MODEL_FEATURES, varies, strict=True) if keep]
         medians = (float(np.nanmedian(matrix[:, MODEL_FEATURES.index(name)])) for name in names)
         self.typical_ = dict(zip(names, medians, strict=True))
-        self._booster = None
+        self._use(None)
         self.feature_names_ = DRIVERS
         if self.facts_.boosted:
             self.feature_names_ = (*names, *BTYD_FEATURES)
-            self._booster = self._grow(np.column_stack([matrix[:, varies], self.silence_.features(X)]), labels)
+            self._use(self._grow(np.column_stack([matrix[:, varies], self.silence_.features(X)]), labels))
 
     def _grow(self, matrix: Floats, labels: Labels) -> Any:
         lightgbm, shape = load_lightgbm(), self.boosting

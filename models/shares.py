@@ -6,6 +6,7 @@ the others look their shares up. 19,044 rows, 120 trees: 1.7 s instead of 12.2 s
 """
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,13 +22,15 @@ Thresholds = dict[int, Floats]  # by feature number, rising
 
 
 class TreeShares:
-    """SHAP values of one booster; the thresholds are read from its trees once."""
+    """SHAP values of one booster; its thresholds are read once, when many rows are first asked for."""
 
     def __init__(self, booster: Any, num_threads: int) -> None:
         self.booster = booster
         self.num_threads = num_threads
-        self._trees = [_thresholds(tree["tree_structure"]) for tree in booster.dump_model()["tree_info"]]
-        self._all = _united(self._trees)
+
+    @cached_property
+    def _trees(self) -> list[Thresholds]:
+        return [_thresholds(tree["tree_structure"]) for tree in self.booster.dump_model()["tree_info"]]
 
     def __call__(self, matrix: Floats) -> Floats:
         """Shares (n, n_features) of each row's log odds."""
@@ -37,10 +40,11 @@ class TreeShares:
         return np.concatenate(chunks)
 
     def _chunk(self, matrix: Floats) -> Floats:
-        places = {feature: _place(matrix[:, feature], cuts) for feature, cuts in self._all.items()}
+        united = _united(self._trees)
+        places = {feature: _place(matrix[:, feature], cuts) for feature, cuts in united.items()}
         shares = np.zeros((matrix.shape[1], len(matrix)))
         for number, tree in enumerate(self._trees):
-            pattern, first = _patterns(tree, self._all, places)
+            pattern, first = _patterns(tree, united, places)
             explained = self._explained(matrix[first], start_iteration=number, num_iteration=1)
             for feature in tree:
                 shares[feature] += explained[:, feature][pattern]
