@@ -75,8 +75,7 @@ def decile_lift(outcome: Floats, probability: Floats, rule: Floats, rule_name: s
         axes.grid(visible=False, axis="x")
         axes.yaxis.set_major_formatter(_percent())
         axes.legend(loc="upper right")
-        lift = model[0] / outcome.mean()
-        _title(axes, f"The riskiest tenth leaves {lift:.1f} times as often as average",
+        _title(axes, f"Of the riskiest tenth {model[0]:.0%} left, of the safest {model[-1]:.0%}",
                "share that left per tenth, customers ordered by this model and by the simple rule")  # fmt: skip
         return _png(figure)
 
@@ -92,7 +91,9 @@ def cumulative_tracking(day: Floats, actual: Floats, expected: Floats, cutoff_da
         axes.set(xlim=(day[0], day[-1]), ylim=(0, None), xlabel="days since the first purchase in the log",
                  ylabel="repeat purchase occasions, cumulative")  # fmt: skip
         axes.yaxis.set_major_formatter(_thousands())
-        axes.annotate("held out", (cutoff_day, 0), (6, 8), textcoords="offset points", color=MUTED)
+        axes.annotate(
+            "held out from here", (cutoff_day, 0), (-6, 8), textcoords="offset points", color=MUTED, ha="right"
+        )
         axes.legend(loc="upper left")
         last = int(np.searchsorted(day, cutoff_day))
         ahead, came = expected[-1] - expected[last], actual[-1] - actual[last]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.metrics import Interval, compare
+from training.metrics import Interval, Verdict, compare
 from training.promote import Decision, Promotion, _previous, gate
 
 rng = np.random.default_rng(2)
@@ -44,14 +44,14 @@ def test_a_challenger_that_ranks_worse_is_refused():
 
 
 def test_worse_calibration_is_refused_beyond_the_tolerance():
-    shift = OUTCOME.mean() - TRUTH.mean()
-    champion = TRUTH + shift
-    trifle, clear = np.clip(champion + 0.008, 0, 1), np.clip(champion + 0.05, 0, 1)
-    only_calibration = [compare("calibration_error", OUTCOME, trifle, champion, "champion 1")]
-    assert gate(trifle, AUC, 0.5, only_calibration).promoted
+    champion = TRUTH + OUTCOME.mean() - TRUTH.mean() + 0.05
+    trifle, clear = champion + 0.008, champion + 0.03
+    slightly = compare("calibration_error", OUTCOME, trifle, champion, "champion 1")
+    assert slightly.verdict is Verdict.WORSE
+    assert gate(trifle, AUC, 0.5, [slightly]).promoted
     decision = gate(clear, AUC, 0.5, [compare("calibration_error", OUTCOME, clear, champion, "champion 1")])
     assert not decision.promoted
-    assert "worse than champion 1: calibration_error 0.0" in decision.reason
+    assert "worse than champion 1: calibration_error 0.080" in decision.reason
 
 
 def promotion_log(*changes):
