@@ -86,10 +86,8 @@ def _occasions(orders: ibis.Table) -> ibis.Table:
 
 
 def _categories(lines: ibis.Table, cutoffs: ibis.Table) -> ibis.Table:
-    """Return gross spend and lines per customer, cutoff and category; lines without a category are left out."""
+    """Return gross spend per customer, cutoff and category bought; lines without a category are left out."""
     bought = lines.filter(~lines.is_return, lines.category.notnull())
-    parts = bought.group_by("customer_id", "category", "first_cutoff").aggregate(
-        gross=micro(bought.amount).sum(), lines=bought.count()
-    )
+    parts = bought.group_by("customer_id", "category", "first_cutoff").aggregate(gross=micro(bought.amount).sum())
     seen = at_cutoffs(parts, cutoffs.select("cutoff"))
-    return seen.group_by(*KEYS, "category").aggregate(gross=seen.gross.sum().fill_null(0), lines=seen.lines.sum())
+    return seen.group_by(*KEYS, "category").aggregate(gross=seen.gross.sum())

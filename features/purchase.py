@@ -45,8 +45,7 @@ def derive(row: ibis.Table) -> dict[str, Any]:
     since = days_since(row.last_day, row.latest_day)
     repeats = row.paid_occasions - flag(row.gross_first > 0)
     kept = ibis.greatest(1.0 - ratio(row.returned_total, row.gross_total), 0.0)
-    created = ibis.ifelse(row.created_at < row.as_of, row.created_at.date(), None)
-    tenure = days_since(row.last_day, created).fill_null(0.0)
+    tenure = days_since(row.last_day, row.created_at.date()).fill_null(0.0)  # 0 for a creation still to come
     age = recency.cast("float64") + since
     spends = {f"spend_{days}d": units(row[f"spend_{days}d"]) for days in SPEND_DAYS}
     return {
