@@ -66,19 +66,23 @@ def load_champions(shelf: Path, num_threads: int = 1) -> Champions:
     missing = [name for name in MODELS if name not in champions(shelf)]
     if missing:
         raise ArtefactError(f"{shelf}: no published {', '.join(missing)} model; run `perennial train all` first")
-    found: dict[str, Artefact] = {name: load_champion(shelf, name) for name in MODELS}
+    return champions_from({name: load_champion(shelf, name) for name in MODELS}, num_threads)
+
+
+def champions_from(found: "Mapping[str, Artefact]", num_threads: int = 1) -> Champions:
+    """Build the models from verified artefacts, one for each of MODELS."""
     return Champions(
         churn=ChurnModel.from_files(found["churn"].files, num_threads=num_threads),
         clv=ClvModel.from_files(found["clv"].files),
         segments=SegmentModel.from_files(found["segments"].files),
-        versions=MappingProxyType({name: str(artefact.version) for name, artefact in found.items()}),
+        versions=MappingProxyType({name: str(found[name].version) for name in MODELS}),
     )
 
 
 def score(
     records: Records,
     as_of: AsOf,
-    shelf: Path,
+    shelf: Path | Champions,
     horizon_days: int | None = None,
     language: Language = "en",
     playbook: Playbook | None = None,
@@ -86,10 +90,12 @@ def score(
 ) -> ScoreRun:
     """Score every customer who ordered before ``as_of``; the same inputs give the same run.
 
+    ``shelf`` is where the champions stand, or the champions themselves.
+
     ``horizon_days`` defaults to what the churn champion was trained for; another one is an ArtefactError.
     """
-    models = load_champions(Path(shelf), num_threads)
-    horizon = _horizon(models.churn, horizon_days, shelf)
+    models = shelf if isinstance(shelf, Champions) else load_champions(Path(shelf), num_threads)
+    horizon = _horizon(models.churn, horizon_days)
     book = playbook or load_playbook(None)
     snapshot = build_snapshot(records, as_of)
     if snapshot.empty:
@@ -135,10 +141,10 @@ def _action_codes(book: Playbook) -> tuple[Code, ...]:
     return (*actions, nothing)
 
 
-def _horizon(churn: ChurnModel, asked: int | None, shelf: Path) -> int:
+def _horizon(churn: ChurnModel, asked: int | None) -> int:
     if asked is not None and asked != churn.horizon_days:
         raise ArtefactError(
-            f"{shelf}: the churn champion looks {churn.horizon_days} days ahead, not {asked}; "
+            f"the churn champion looks {churn.horizon_days} days ahead, not {asked}; "
             f"train with `--horizon-days {asked}` or leave the horizon out"
         )
     return churn.horizon_days
@@ -160,7 +166,9 @@ def _predictions(
     language: Language,
 ) -> pd.DataFrame:
     churn = models.churn.predict_proba(snapshot)
-    clv = models.clv.predict(snapshot, margin_rate=margin, horizon_days=horizon_days).reset_index(drop=True)
+    clv = models.clv.predict(
+        snapshot, margin_rate=margin, horizon_days=horizon_days, churn_probability=churn
+    ).reset_index(drop=True)
     segments = models.segments.predict(snapshot, context).reset_index(drop=True)
     reasons = top_reasons(
         snapshot,

@@ -55,8 +55,9 @@ def test_every_customer_has_one_whole_row(run: ScoreRun) -> None:
 def test_money_at_risk_is_churn_times_what_buying_is_worth(run: ScoreRun, home: Path) -> None:
     clv = ClvModel.from_files(load_champion(home / "models", "clv").files)
     rates = run.context["margin_rate"].to_numpy()
-    worth = clv.predict(run.snapshot, margin_rate=rates, horizon_days=HORIZON_DAYS)
-    expected = run.scores["churn_probability"] * (worth["clv_if_buys"] - worth["clv_if_not"])
+    churn = run.scores["churn_probability"]
+    worth = clv.predict(run.snapshot, margin_rate=rates, horizon_days=HORIZON_DAYS, churn_probability=churn)
+    expected = churn * (worth["clv_if_buys"] - worth["clv_if_not"])
     np.testing.assert_allclose(run.scores["money_at_risk"], expected)
     np.testing.assert_allclose(run.scores["clv"], worth["clv"])
     assert (run.scores["money_at_risk"] > 0).all()
