@@ -13,9 +13,12 @@ from serving import metrics
 from serving.decisions import ledger
 from serving.decisions.playbook import load_playbook
 from serving.manifest import definition
+from serving.own_records import score_own
 from serving.problems import MISSING_IDEMPOTENCY_KEY, NOT_READY, STORE_AWAY, UNKNOWN_CUSTOMER, Problem
+from serving.requests import OwnRecords
 from serving.schemas import DECISION_COLUMNS, LISTS, PAST_DECISION_FIELDS, SCORE_FIELDS
-from serving.shelf import Shelf
+from serving.scoring import MODELS, Champions, champions_from
+from serving.shelf import Champion, Shelf
 from serving.store import Run, Store
 
 _LONGEST_KEY = 128
@@ -28,11 +31,11 @@ class Answers:
     """Everything the service knows: the store's current run and the models on the shelf."""
 
     def __init__(self, settings: Settings) -> None:
-        self._url = settings.store_url
-        self._playbook = settings.playbook
+        self._settings = settings
         self._opening = threading.Lock()
         self._store: Store | None = None
         self._seen_run: Run | None = None
+        self._built: tuple[Mapping[str, Champion], Champions] | None = None
         self.shelf = Shelf(settings.shelf)
 
     @contextmanager
@@ -40,7 +43,7 @@ class Answers:
         """Lend the store, opening it when it was away before; its failures become a 503."""
         try:
             with self._opening:
-                self._store = self._store or Store(self._url)
+                self._store = self._store or Store(self._settings.store_url)
             yield self._store
         except StoreError as error:
             detail = "The store cannot be read now; nothing was changed. Try again."
@@ -80,6 +83,19 @@ class Answers:
         """Look up the scores of many customers, all from one run."""
         run, rows = self._rows(customer_ids)
         return {"run_id": run.run_id, "results": _items("scores", "score", customer_ids, rows, score_of, run)}
+
+    def scores_of_own(self, customers: Sequence[OwnRecords], as_of: datetime | None) -> dict[str, Any]:
+        """Score customers from the records they came with, by the models in service; nothing is kept."""
+        run, serving = self.run(), self.shelf.current
+        if not set(MODELS) <= serving.keys():
+            raise Problem(NOT_READY, self.shelf.fault or _NO_MODEL, headers={"retry-after": "60"})
+        if self._built is None or self._built[0] is not serving:
+            models = champions_from({name: serving[name].artefact for name in MODELS})
+            self._built = (serving, models)
+        rows = score_own(customers, as_of, self._built[1], run.manifest, self._settings)
+        ids = [customer.customer_id for customer in customers]
+        items = _items("scores", "score", ids, rows, score_of, run, missing="no_orders")
+        return {"run_id": None, "results": items}
 
     def proposals(self, customer_ids: Sequence[str]) -> dict[str, Any]:
         """Say the next best actions of many customers: what was committed for this ``as_of``, else what is proposed."""
@@ -133,7 +149,7 @@ class Answers:
         return {customer_id: {**row, **decided.get(customer_id, {})} for customer_id, row in rows.items()}
 
     def _provenance(self, run: Run) -> ledger.Provenance:
-        playbook = load_playbook(self._playbook)
+        playbook = load_playbook(self._settings.playbook)
         if playbook.sha256 != run.manifest["playbook_sha256"]:
             raise Problem(NOT_READY, _OTHER_PLAYBOOK, headers={"retry-after": "60"})
         return ledger.Provenance(run.as_of, run.manifest["model_versions"], playbook.sha256, playbook.draw_id)
@@ -172,17 +188,18 @@ def _items(
     rows: Mapping[str, dict[str, Any]],
     render: Callable[[Mapping[str, Any], Run], dict[str, Any]],
     run: Run,
+    missing: str = "not_found",
 ) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = []
     for customer_id in customer_ids:
         row = rows.get(customer_id)
         if row is None:
-            items.append({"customer_id": customer_id, "status": "not_found", member: None})
+            items.append({"customer_id": customer_id, "status": missing, member: None})
         else:
             items.append({"customer_id": customer_id, "status": "ok", member: render(row, run)})
     found = sum(item["status"] == "ok" for item in items)
     metrics.CUSTOMERS.labels(route, "ok").inc(found)
-    metrics.CUSTOMERS.labels(route, "not_found").inc(len(items) - found)
+    metrics.CUSTOMERS.labels(route, missing).inc(len(items) - found)
     return items
 
 

@@ -22,9 +22,9 @@ from serving import metrics, openapi
 from serving.answers import Answers, unknown_customer
 from serving.guard import CALL, Call, check_scope
 from serving.keys import KeyRing
-from serving.problems import MEDIA_TYPE, NOT_READY, Problem
+from serving.problems import MEDIA_TYPE, NOT_READY, OVERLOADED, Problem
+from serving.requests import CUSTOMER_ID, DecisionsRequest, ScoresRequest, parse
 from serving.routes import BENTOML_ROUTES, ROUTES, Route
-from serving.schemas import CUSTOMER_ID, DecisionsRequest, ScoresRequest, parse
 
 logger = logging.getLogger("perennial.api")
 
@@ -33,6 +33,9 @@ Handler = Callable[[Request], Awaitable[Response]]
 # Reads of the store release the interpreter while they wait; more threads than this only queue on it.
 _THREADS = 4
 _WATCH_SECONDS = 1.0
+# Scoring sent records takes about a second of one core for a few customers or a thousand: one at a time, few waiting.
+_SCORING_QUEUE = 4
+_SOON = {"retry-after": "2"}
 
 
 class Api:
@@ -43,6 +46,8 @@ class Api:
         self.draining = False
         self._keys = KeyRing(self._scopes_of, settings.api_key)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="answers")
+        self._scorer = ThreadPoolExecutor(1, thread_name_prefix="scoring")
+        self._scoring = 0
         self._document = openapi.document((*ROUTES, *BENTOML_ROUTES), version("perennial"))
         self.app = Starlette(
             routes=[StarletteRoute(r.path, self._endpoint(r), methods=[r.method], name=r.name) for r in ROUTES],
@@ -67,7 +72,17 @@ class Api:
 
     async def scores(self, request: ScoresRequest) -> dict[str, Any]:
         """Answer POST /v1/scores."""
-        return await self.run(self.answers.scores, request.customer_ids)
+        if request.customer_ids:
+            return await self.run(self.answers.scores, request.customer_ids)
+        if self._scoring >= _SCORING_QUEUE:
+            metrics.SHED.inc()
+            raise Problem(OVERLOADED, "Other records are being scored; wait, then send it again.", headers=_SOON)
+        self._scoring += 1
+        try:
+            work = functools.partial(self.answers.scores_of_own, request.customers, request.as_of)
+            return await asyncio.get_running_loop().run_in_executor(self._scorer, work)
+        finally:
+            self._scoring -= 1
 
     async def next_best_actions(self, request: DecisionsRequest, caller: str, key: str | None) -> dict[str, Any]:
         """Answer POST /v1/next-best-actions; ``key`` is the Idempotency-Key, which counts per caller."""
@@ -86,6 +101,7 @@ class Api:
         finally:
             watcher.cancel()
             self._threads.shutdown(wait=True)
+            self._scorer.shutdown(wait=True)
             self.answers.close()
             gc.unfreeze()
 

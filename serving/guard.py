@@ -30,8 +30,8 @@ from serving.problems import (
     Problem,
     from_status,
 )
+from serving.requests import Request, parse
 from serving.routes import BENTOML_ROUTES
-from serving.schemas import Request, parse
 
 logger = logging.getLogger("perennial.api")
 

@@ -23,16 +23,14 @@ from serving.problems import (
     WRONG_SCOPE,
     Kind,
 )
+from serving.requests import DecisionsRequest, Request, ScoresRequest
 from serving.schemas import (
     DecisionResponse,
-    DecisionsRequest,
     DecisionsResponse,
     LiveResponse,
     ModelsResponse,
     ProfileResponse,
     ReadyResponse,
-    Request,
-    ScoresRequest,
     ScoresResponse,
 )
 

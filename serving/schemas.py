@@ -1,81 +1,12 @@
-"""What the API takes and gives, as pydantic models: the source of validation and of the OpenAPI document."""
+"""What the API gives, as pydantic models: the source of the OpenAPI document."""
 
-import unicodedata
 from collections.abc import Iterable
 from datetime import date, datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from serving.columns import CODE_LISTS, COLUMNS, SCORE_COLUMNS, Kind, ScoreColumn
-from serving.problems import EMPTY_REQUEST, INVALID_REQUEST, MALFORMED_REQUEST, TOO_LARGE, Problem
-
-MAX_CUSTOMERS = 1000
-_MAX_ERRORS = 20
-
-
-def _plain_id(value: str) -> str:
-    value = unicodedata.normalize("NFC", value)
-    if any(unicodedata.category(character) == "Cc" for character in value):
-        raise ValueError("control characters are not allowed")
-    return value
-
-
-CustomerId = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_plain_id)]
-CUSTOMER_ID: TypeAdapter[str] = TypeAdapter(CustomerId)
-
-
-class Request(BaseModel):
-    """A body from outside: exact types, no unknown field, no NaN."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class ScoresRequest(Request):
-    """Whose scores; ids are text exactly as in the records."""
-
-    customer_ids: Annotated[list[CustomerId], Field(min_length=1, max_length=MAX_CUSTOMERS)]
-
-
-class DecisionsRequest(Request):
-    """Whose next best action. ``commit`` writes the decisions to the ledger and needs an Idempotency-Key header."""
-
-    customer_ids: Annotated[list[CustomerId], Field(min_length=1, max_length=MAX_CUSTOMERS)]
-    commit: bool = False
-
-
-R = TypeVar("R", bound=Request)
-
-
-def parse(model: type[R], body: bytes) -> R:
-    """Read a body strictly; a Problem names the place and what was expected, never what was sent."""
-    try:
-        # orjson refuses NaN, Infinity, numbers beyond a double, lone surrogates and nesting deeper than 1,024.
-        content = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        detail = f"The body is not JSON at line {error.lineno}, column {error.colno}."
-        raise Problem(MALFORMED_REQUEST, detail) from None
-    try:
-        return model.model_validate(content)
-    except ValidationError as error:
-        raise _misfit(error) from None
-
-
-def _misfit(error: ValidationError) -> Problem:
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    lists = {item["type"] for item in found if item["loc"] in {("customer_ids",), ("customers",)}}
-    if "too_short" in lists:
-        return Problem(EMPTY_REQUEST, "Name at least one customer.")
-    if "too_long" in lists:
-        return Problem(TOO_LARGE, f"Name at most {MAX_CUSTOMERS:,} customers; split them into several requests.")
-    errors = []
-    for item in found[:_MAX_ERRORS]:
-        # The name of an unknown field is the caller's word: point at what holds it.
-        unknown = item["type"] == "extra_forbidden"
-        place = item["loc"][:-1] if unknown else item["loc"]
-        errors.append(("".join(f"/{part}" for part in place), "unknown field" if unknown else item["msg"]))
-    return Problem(INVALID_REQUEST, "Correct the fields named in errors; see /openapi.json.", errors)
 
 
 class Response(BaseModel):
@@ -142,17 +73,20 @@ DECISION_COLUMNS = (
 
 
 class ScoreItem(Response):
-    """One customer's line of the answer; ``score`` is there when status is ok."""
+    """One customer's line of the answer; ``score`` is there when status is ok.
+
+    ``no_orders``: the customer's own records hold no order before as_of.
+    """
 
     customer_id: str
-    status: Literal["ok", "not_found"]
+    status: Literal["ok", "not_found", "no_orders"]
     score: Score | None = None  # type: ignore[valid-type]
 
 
 class ScoresResponse(Response):
-    """Answers in the order asked, all from one scoring run."""
+    """Answers in the order asked, all from one scoring run; ``run_id`` is null for customers' own records."""
 
-    run_id: str
+    run_id: str | None
     results: list[ScoreItem]
 
 
@@ -214,10 +148,21 @@ class Month(Response):
     spend: float
 
 
+class LastOrder(Response):
+    """One of the customer's latest orders."""
+
+    order_id: str
+    ordered_at: datetime
+    channel: str | None
+    lines: int
+    spend: float
+
+
 class ProfileFacts(Response):
     """What the records say about a customer as of the run."""
 
     monthly: list[Month]
+    last_orders: Annotated[list[LastOrder], Field(description="the newest first")]
     context: Annotated[dict[str, Any], Field(description="language, zone, favourites, consent, first and last dates")]
     features: Annotated[dict[str, float | None], Field(description="the behavioural features by name")]
 

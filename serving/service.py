@@ -9,7 +9,8 @@ from starlette.responses import Response
 from serving.api import Api, json_response, problem_response
 from serving.guard import CALL, Guard, log_failure
 from serving.problems import Problem
-from serving.schemas import DecisionsRequest, DecisionsResponse, ScoresRequest, ScoresResponse
+from serving.requests import DecisionsRequest, ScoresRequest
+from serving.schemas import DecisionsResponse, ScoresResponse
 
 
 def build(api: Api) -> Any:
