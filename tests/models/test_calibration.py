@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from models.calibration import ISOTONIC_MIN_ROWS, METHODS, Calibration, fit_calibration
+from models.calibration import ISOTONIC_MIN_ROWS, METHODS, Calibration, fit_calibration, simplest_adequate
 from perennial.errors import ArtefactError
 
 
@@ -40,6 +40,12 @@ def test_a_staircase_truth_earns_isotonic_with_rows_enough():
     labels = rng.random(len(score)) < np.where(score < 0, 0.02, 0.5)
     assert fit_calibration(score, labels, seed=1).method == "isotonic"
     assert fit_calibration(score[1:], labels[1:], seed=1).method == "beta"
+
+
+@pytest.mark.parametrize(("gain", "chosen"), [(0.002, "simple"), (0.02, "complex")])
+def test_a_gain_within_one_standard_error_keeps_the_simple(gain: float, chosen: str):
+    noise = np.tile([0.1, -0.1], 200)  # the gain's standard error is 0.005
+    assert simplest_adequate({"simple": np.ones(400), "complex": 1.0 - gain + noise}) == chosen
 
 
 @pytest.mark.parametrize("labels", [np.zeros(500, bool), np.ones(500, bool), np.arange(49) % 2 == 0])
