@@ -138,5 +138,6 @@ def test_column_of_a_changed_type_is_refused(tmp_path: Path, name: str, values: 
 
 def test_a_file_name_with_brackets_is_taken_literally(tmp_path: Path) -> None:
     (tmp_path / "a[1].parquet").write_bytes(parquet(tmp_path, many_orders(3)))
+    (tmp_path / "a1.parquet").write_bytes(parquet(tmp_path, many_orders(5)))
     source = write(tmp_path, orders=ORDERS.replace("orders.csv", "a[1].parquet"))
     assert report(read_records(source)).accepted == 3
