@@ -13,13 +13,14 @@ from rich.table import Table
 if TYPE_CHECKING:
     from features.records import Records
     from serving.batch import ScoreSet
+    from serving.codes import Language
     from training.fit import TrainingResult
 
 HORIZON_DAYS = {"complete-journey": 28, "cdnow": 90}
 EXAMPLES = 5
 
 
-def run(dataset: Literal["complete-journey", "cdnow"], output: Path, language: Literal["en", "zh"]) -> None:
+def run(dataset: Literal["complete-journey", "cdnow"], output: Path, language: "Language") -> None:
     """Unpack, check, train, score, draw; then say what was found, how far to trust it and what to type next."""
     console = Console()
     os.environ["PERENNIAL_HOME"] = str(output / "home")
@@ -47,7 +48,7 @@ def run(dataset: Literal["complete-journey", "cdnow"], output: Path, language: L
         from serving.report import write_report
 
         write_report(output / "scores", output / "report.html", language)
-    _tell(console, records, scored, results)
+    _tell(console, records, scored, results, language)
     _point(console, output, scored)
 
 
@@ -59,7 +60,13 @@ def _step(console: Console, what: str) -> Iterator[Callable[[str], None]]:
     console.print(f"[green]✓[/] {what}")
 
 
-def _tell(console: Console, records: "Records", scored: "ScoreSet", results: "tuple[TrainingResult, ...]") -> None:
+def _tell(
+    console: Console,
+    records: "Records",
+    scored: "ScoreSet",
+    results: "tuple[TrainingResult, ...]",
+    language: "Language",
+) -> None:
     manifest, scores = scored.manifest, scored.scores
     likely = scores[scores["churn_band"].isin(["high", "critical"])]
     money = "revenue" if manifest.clv_basis == "revenue" else "margin"
@@ -70,17 +77,25 @@ def _tell(console: Console, records: "Records", scored: "ScoreSet", results: "tu
         f"{manifest.clv_horizon_days} days hangs on who stays, "
         f"{_money(likely['money_at_risk'].sum(), manifest.currency)} of it on those {len(likely):,}."
     )
-    console.print(_examples(scored))
+    console.print(_examples(scored, language))
     console.print("[bold]How far to trust it[/]")
     for line in _trust(results, scored):
         console.print(f"• {escape(line)}")
 
 
-def _examples(scored: "ScoreSet") -> Table:
-    manifest = scored.manifest
-    first = scored.scores.sort_values(["money_at_risk", "customer_id"], ascending=[False, True]).head(EXAMPLES)
-    table = Table(title=f"Where most money is at risk ({manifest.currency})", title_justify="left", show_lines=True)
-    for heading in ("customer", "may leave", "at risk", "why", "what to do"):
+def _examples(scored: "ScoreSet", language: "Language") -> Table:
+    from serving.lists import contactable, early_warning
+
+    manifest, scores = scored.manifest, scored.scores
+    action = {code.code: code.label(language) for code in manifest.actions}
+    reachable = scores[early_warning(scores) & contactable(scores)]
+    first = reachable.sort_values(["money_at_risk", "customer_id"], ascending=[False, True]).head(EXAMPLES)
+    table = Table(
+        title=f"Whom to contact first: most money at risk, not gone yet ({manifest.currency})",
+        title_justify="left",
+        show_lines=True,
+    )
+    for heading in ("customer", "may leave", "at risk", "why", "what to do next"):
         table.add_column(heading, overflow="fold")
     for row in first.itertuples():
         table.add_row(
@@ -88,18 +103,28 @@ def _examples(scored: "ScoreSet") -> Table:
             f"{row.churn_probability:.0%}",
             f"{row.money_at_risk:,.0f}",
             escape(str(row.reason_1)),
-            escape(str(row.action_reason)),
+            f"[bold]{escape(action.get(str(row.action_id), str(row.action_id)))}[/]\n{escape(str(row.action_reason))}",
         )
     return table
 
 
 def _trust(results: "tuple[TrainingResult, ...]", scored: "ScoreSet") -> Iterator[str]:
     churn = next(result for result in results if result.name == "churn")
+    ranking = next(comparison for comparison in churn.comparisons if comparison.measure == "auc")
+    gap = churn.metrics["calibration_gap"]
     yield (
         f"Judged on {churn.customers:,} customers over the {churn.horizon_days} days from {churn.holdout}, "
         "which the judged model had not seen."
     )
-    yield from (f"{comparison}." for comparison in churn.comparisons)
+    yield (
+        f"Ranking who leaves: {ranking.verdict} against the simple rule “longest silent first”. "
+        f"AUC {ranking.model:.3f} against {ranking.baseline:.3f}, difference {ranking.difference.value:+.3f} "
+        f"(95 % interval {ranking.difference.low:+.3f} to {ranking.difference.high:+.3f})."
+    )
+    yield (
+        f"Predicted minus real share of leavers: {100 * gap.value:+.1f} percentage points "
+        f"(95 % interval {100 * gap.low:+.1f} to {100 * gap.high:+.1f}). Data grade: {scored.manifest.data_grade}."
+    )
     if scored.manifest.clv_basis == "revenue":
         yield (
             "Values are revenue: these records hold no margin, so actions that cost money wait. "
