@@ -25,6 +25,7 @@ from models.likelihood import Evaluation, Floats
 
 _NEAR_ONE = 3e-3  # wide enough that the nodes lose few digits, narrow enough that interpolation loses none
 _TERMS, _MAX_TERMS = 4096, 50_000_000
+_MAX_KEY = 2**62
 _DENSE_CELLS = 4_000_000  # a table this large is still counted faster than keys are hashed
 
 
@@ -47,14 +48,14 @@ class Collapsed:
 
 
 def collapse(columns: Sequence[Floats]) -> Collapsed:
-    """Find the distinct rows of equally long columns, in an order that does not depend on the rows' order."""
-    key = np.zeros(len(columns[0]), dtype=np.int64)
-    levels = []
+    """Find the distinct rows of equally long columns, sorted by the columns in turn whatever the rows' order."""
+    key, cells = np.zeros(len(columns[0]), dtype=np.int64), 1
     for column in columns:
         codes, values = pd.factorize(column, sort=True)
-        key = key * len(values) + codes
-        levels.append(values)
-    cells = int(np.prod([float(len(values)) for values in levels]))
+        if cells * len(values) > _MAX_KEY:
+            key, levels = pd.factorize(key, sort=True)
+            cells = len(levels)
+        key, cells = key * len(values) + codes, cells * len(values)
     if cells <= _DENSE_CELLS:
         table = np.bincount(key, minlength=cells)
         present = np.flatnonzero(table)
@@ -64,15 +65,9 @@ def collapse(columns: Sequence[Floats]) -> Collapsed:
     else:
         inverse, present = pd.factorize(key, sort=True)
         counts = np.bincount(inverse)
-    return Collapsed(_decode(present, levels), counts.astype(np.float64), inverse)
-
-
-def _decode(key: npt.NDArray[np.int64], levels: Sequence[Floats]) -> tuple[Floats, ...]:
-    columns = []
-    for values in reversed(levels):
-        key, codes = np.divmod(key, len(values))
-        columns.append(values[codes])
-    return tuple(reversed(columns))
+    example = np.zeros(len(present), dtype=np.intp)
+    example[inverse] = np.arange(len(inverse))
+    return Collapsed(tuple(column[example] for column in columns), counts.astype(np.float64), inverse)
 
 
 class GeoLikelihood:

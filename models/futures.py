@@ -190,9 +190,10 @@ class _Cells:
     def _discount(self, count: Floats, wishes: Floats, days: float, rate: float) -> Floats:
         """Return the mean discount of the purchases: even over the horizon, or until the last if the customer left."""
         mean = np.full(len(count), _even_discount(np.array(rate * days)))
-        left = np.flatnonzero((count < wishes) & (count > 0) & (count <= _EVENTS))
+        left = np.flatnonzero((count < wishes) & (count > 0))
         last = count[left]
-        exponent = rate * self._worlds.wishes[self._draw[left], last.astype(np.intp) - 1] / self._speed[left]
+        one_by_one = self._worlds.wishes[self._draw[left], np.minimum(last, _EVENTS).astype(np.intp) - 1]
+        exponent = rate * np.where(last <= _EVENTS, one_by_one, last) / self._speed[left]
         mean[left] = ((last - 1) * _even_discount(exponent) + np.exp(-exponent)) / last
         return mean
 

@@ -163,11 +163,11 @@ def test_the_mean_future_is_the_expected_one(family):
     summary = pd.DataFrame({"frequency": frequency, "recency": recency, "T": 200.0, "monetary_value": 30.0})
     spent = np.where(frequency > 0, frequency * 30.0, 0.0)
     histories = Histories(frequency, recency, np.full(5, 200.0), spent, frequency)
-    rate = np.log(1.25) / 365
+    rate = np.log(6.0) / 365  # so strong that it matters when the last purchase came
     orders, money = Futures(purchases, spend, 20_000, seed=1).draw(histories, 90.0, 365.0, rate)
     expected = purchases.predict_purchases(summary, horizon_days=90)
     assert (abs(orders.mean(axis=0) - expected) < 4 * orders.std(axis=0) / np.sqrt(20_000)).all()
-    model = ClvModel(discount_rate_per_year=0.25, n_draws=32)
+    model = ClvModel(discount_rate_per_year=5.0, n_draws=32)
     model._learn(purchases, known(ModifiedBetaGeoModel, TRUTH), spend)
     value = model.predict(summary)["clv"].to_numpy()
     assert (abs(money.mean(axis=0) - value) < 4 * money.std(axis=0) / np.sqrt(20_000)).all()
@@ -192,19 +192,17 @@ def test_intervals_cover_what_really_happens(simulated):
     assert missed.mean() < 0.11
 
 
-def test_uncertain_parameters_widen_the_interval(snapshot):
-    widths = []
-    for covariance in (1e-14, 0.2):
-        model = ClvModel(n_draws=256)
-        model._learn(
-            *(
-                known(family, params, covariance)
-                for family, params in ((BetaGeoModel, TRUTH), (ModifiedBetaGeoModel, TRUTH), (GammaGammaModel, SPEND))
-            )
-        )
-        prediction = model.predict(snapshot)
-        widths.append((prediction["clv_high"] - prediction["clv_low"]).sum())
-    assert widths[1] > 1.1 * widths[0]
+def test_uncertain_parameters_spread_the_futures():
+    new = Histories(*np.zeros((5, 1)))
+
+    def spread(of_purchases, of_spend):
+        purchases, spend = known(BetaGeoModel, TRUTH, of_purchases), known(GammaGammaModel, SPEND, of_spend)
+        orders, money = Futures(purchases, spend, 6400, seed=1).draw(new, 90.0, 365.0, 0.0)
+        return orders.std(), money.std()
+
+    certain = spread(1e-14, 1e-14)
+    assert spread(0.3, 1e-14)[0] > 1.2 * certain[0]
+    assert spread(1e-14, 0.1)[1] > 1.2 * certain[1]
 
 
 def test_a_customer_with_a_hundred_thousand_orders_has_a_finite_interval(model):
