@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -117,6 +118,9 @@ def _closing(close: Any, number: int) -> None:
 def run(host: str, port: int, workers: int) -> None:
     """Serve until told to stop; with several workers, one that died is started again."""
     os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+    print(
+        f"Serving on http://{host}:{port} (what it offers: /openapi.json). Ctrl-C stops.", file=sys.stderr, flush=True
+    )
     with tempfile.TemporaryDirectory(prefix="perennial-metrics-") as folder:
         if workers > 1:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder

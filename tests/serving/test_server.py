@@ -18,6 +18,7 @@ import pytest
 from tests.serving.serving_home import KEY, MASTER, load_scores, publish_model
 
 START = "import sys; from serving.server import run; run('127.0.0.1', int(sys.argv[1]), int(sys.argv[2]))"
+GREETING = "Serving on http://127.0.0.1:{port} (what it offers: /openapi.json). Ctrl-C stops."
 ROOT = Path(__file__).parents[2]
 
 
@@ -156,7 +157,7 @@ def test_sigterm_means_not_ready_then_drained_then_gone(home: Path) -> None:
         assert status == 503
         assert http.get("/v1/customers/000001").status_code == 200
         assert service.process.wait(30) in (0, -signal.SIGTERM)
-        assert service.said() == ""
+        assert service.said().splitlines() == [GREETING.format(port=service.port)]
 
 
 def test_several_workers_share_the_port_and_the_counters(home: Path) -> None:
@@ -168,4 +169,4 @@ def test_several_workers_share_the_port_and_the_counters(home: Path) -> None:
         assert 'perennial_requests_total{method="GET",route="/v1/models",status="200"} 20.0' in text.splitlines()
         service.process.send_signal(signal.SIGTERM)
         assert service.process.wait(40) == 0
-        assert service.said() == ""
+        assert service.said().splitlines() == [GREETING.format(port=service.port)]
