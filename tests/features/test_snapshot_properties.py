@@ -4,10 +4,13 @@ from datetime import timedelta
 
 import hypothesis.strategies as st
 import pandas as pd
+import pytest
 from hypothesis import HealthCheck, given, settings
 
 from features.records import AsOf
 from features.snapshot import build_snapshot
+
+pytestmark = pytest.mark.slow  # some 25 builds each, 0.3 s a build, most of it compiling the expression
 
 START = pd.Timestamp("2024-01-01")
 CUTOFFS = [AsOf.parse(day, "UTC") for day in ("2024-03-01", "2024-03-15", "2024-06-30T13:00")]
