@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import special
 
-from models.likelihood import Evaluation, Floats
+from models.likelihood import Evaluation, Floats, sum_products
 
 _NEAR_ONE = 3e-3  # wide enough that the nodes lose few digits, narrow enough that interpolation loses none
 _TERMS, _MAX_TERMS = 4096, 50_000_000
@@ -142,13 +142,13 @@ class GeoLikelihood:
         slope[2] = 1 / params.a
         slope[3] = -1 / (params.b + k - 1)
         weight = n * left
-        hessian = (slope * (weight * (1 - left))) @ slope.T
-        hessian[0, 1] += weight @ (lived - quiet)
+        hessian = sum_products((slope * (weight * (1 - left)))[:, None], slope)
+        hessian[0, 1] += sum_products(weight, lived - quiet)
         hessian[1, 0] = hessian[0, 1]
-        hessian[1, 1] += weight @ ((params.r + x) * (quiet**2 - lived**2))
+        hessian[1, 1] += sum_products(weight, (params.r + x) * (quiet**2 - lived**2))
         hessian[2, 2] -= weight.sum() / params.a**2
-        hessian[3, 3] += weight @ slope[3] ** 2
-        return float(n @ np.logaddexp(0, log_odds)), slope @ weight, hessian
+        hessian[3, 3] += sum_products(weight, slope[3] ** 2)
+        return float(sum_products(n, np.logaddexp(0, log_odds))), sum_products(slope, weight), hessian
 
 
 def log_odds_left(params: GeoParams, x: Floats, t_x: Floats, age: Floats, k: Floats) -> Floats:

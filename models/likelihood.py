@@ -20,6 +20,15 @@ _BOX = 25.0  # log units from the start: by then the climb follows a ridge, not 
 _TOLERANCE = 1e-9  # expected gain of one more step, in units of log-likelihood
 
 
+def sum_products(weights: Floats, values: Floats) -> Floats:
+    """Return the sums over the last axis of weights times values, for arrays as long as the customers.
+
+    Not ``@``: BLAS splits long sums among threads, so their last digit would depend on the machine and, on a busy
+    machine, the threads wait for each other (fits of 100,000 customers took 4 to 30 times as long).
+    """
+    return np.asarray(np.einsum("...n,...n->...", weights, values))
+
+
 @dataclass(frozen=True)
 class LogNormalPrior:
     """Independent normal beliefs about log parameters, all with the standard deviation ``sd``."""

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import special
 
-from models.likelihood import Evaluation, Floats, LikelihoodModel, LogNormalPrior, maximise
+from models.likelihood import Evaluation, Floats, LikelihoodModel, LogNormalPrior, maximise, sum_products
 from models.summary import read_columns
 from perennial.errors import ConvergenceError, InsufficientData
 
@@ -130,9 +130,9 @@ class GammaGammaLikelihood:
         total, inverse = np.log(v + spent), 1 / (v + spent)
         weight = p * x + q
         gradient, hessian = np.zeros(3), np.zeros((3, 3))
-        value = p * (x @ log_spent) - self._log_mean_sum - weight @ total
-        gradient[:] = x @ (log_spent - total), -total.sum(), -(weight @ inverse)
-        hessian[0, 2] = hessian[2, 0] = -(x @ inverse)
+        value = p * sum_products(x, log_spent) - self._log_mean_sum - sum_products(weight, total)
+        gradient[:] = sum_products(x, log_spent - total), -total.sum(), -sum_products(weight, inverse)
+        hessian[0, 2] = hessian[2, 0] = -sum_products(x, inverse)
         hessian[1, 2] = hessian[2, 1] = -inverse.sum()
-        hessian[2, 2] = weight @ inverse**2
+        hessian[2, 2] = sum_products(weight, inverse**2)
         return float(value), gradient, hessian
