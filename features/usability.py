@@ -14,7 +14,7 @@ MEANINGS = {
     "bad_day": "day that cannot be read",
     "bad_number": "number that cannot be read, not-a-number or infinite",
     "bad_flag": "neither yes nor no",
-    "too_large": "amount beyond any number",
+    "too_large": "amount, quantity or discount beyond 1e12",
     "clock_skew": "more than 24 hours in the future",
     "duplicate_line": "line_id seen before, same content",
     "conflicting_line": "line_id used for different lines",

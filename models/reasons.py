@@ -1,6 +1,6 @@
 """The three strongest reasons behind each customer's churn probability, in words with the customer's own numbers.
 
-A customer more likely to leave than the model's base hears what raises the risk, one less likely what lowers it.
+A customer more likely to leave than the model's base, or than not, hears what raises the risk; others what lowers it.
 Features that say nearly the same thing form one theme: themes are ranked by the sum of their contributions (which is
 exact, while the split inside a theme is arbitrary), and the strongest feature of a theme speaks for it.
 """
@@ -42,6 +42,7 @@ def top_reasons(
     n: int = 3,
     *,
     typical: Mapping[str, float] | None = None,
+    base_log_odds: float = 0.0,
 ) -> pd.DataFrame:
     """Return the strongest reasons of every customer in the direction of the customer's risk.
 
@@ -51,13 +52,14 @@ def top_reasons(
     contributions : (n_customers, n_features) log odds, as `ChurnModel.contributions` gives them
     feature_names : names of the columns of ``contributions``
     typical : each feature's usual value (`ChurnModel.typical_`); with it no sentence calls a high value low
+    base_log_odds : what the contributions add up from (`ChurnModel.base_log_odds_`)
 
     Returns
     -------
     DataFrame on the snapshot's index: ``reason_1_code`` (the feature), ``reason_1`` (the sentence), … up to n;
     missing where a customer has fewer reasons in that direction.
     """
-    rising = contributions.sum(axis=1) > 0
+    rising = contributions.sum(axis=1) > min(0.0, -base_log_odds)
     shares = np.where(rising[:, None], contributions, -contributions)
     names, shares = _spoken(list(feature_names), shares)
     values = columns_of(snapshot, names)

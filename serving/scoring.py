@@ -176,6 +176,7 @@ def _predictions(
         models.churn.feature_names_,
         language,
         typical=models.churn.typical_,
+        base_log_odds=models.churn.base_log_odds_,
     )
     own = pd.DataFrame(
         {

@@ -31,7 +31,7 @@ def named_columns(template):
 def test_sentences_name_only_columns_that_are_defined_with_the_feature(feature):
     for template in templates(feature):
         assert template
-        assert feature.name in named_columns(template) or feature.name == "overdue_ratio"
+        assert named_columns(template)
         assert named_columns(template) <= ALWAYS_DEFINED | IMPLIED.get(feature.name, set()) | {feature.name}
     assert bool(feature.absent_en) == bool(feature.absent_zh)
 

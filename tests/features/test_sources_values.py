@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from features.contract import TABLES
 from features.records import Economics
+from features.snapshot import build_snapshot
 from features.sources import read_records, records_from_frames
 from perennial.errors import SourceError
 from tests.features.sourcing import COLUMNS, HEAD, ORDERS, column, from_orders, read_orders, report, write
@@ -193,6 +194,14 @@ def test_overflowing_product_is_quarantined() -> None:
     records = from_orders(rows)
     assert report(records).reasons == {"too_large": 1}
     assert column(records, "amount") == [6]
+
+
+def test_what_exact_sums_cannot_hold_is_quarantined() -> None:
+    records = from_orders(
+        [{"amount": 1e20}, {"amount": -1e13}, {"quantity": 1e15}, {"discount": 1e13}, {"amount": 1e12}]
+    )
+    assert report(records).reasons == {"too_large": 4}
+    assert build_snapshot(records, records.as_of())["spend_total"].tolist() == [1e12]
 
 
 def test_negative_discount_is_made_positive_and_counted() -> None:

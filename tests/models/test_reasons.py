@@ -54,6 +54,14 @@ def test_the_direction_of_the_risk_decides_which_side_is_told():
     assert staying["reason_1"] == "Active this quarter: 4 orders in the last 90 days"
 
 
+def test_who_will_probably_leave_is_never_told_why_they_stay():
+    shares = _shares(frequency=-0.5, days_since_last_order=0.1)
+    probable = top_reasons(_customer(), shares, NAMES, "en", base_log_odds=1.0).iloc[0]
+    assert probable[CODES].dropna().tolist() == ["days_since_last_order"]
+    improbable = top_reasons(_customer(), shares, NAMES, "en", base_log_odds=0.3).iloc[0]
+    assert improbable[CODES].dropna().tolist() == ["frequency"]
+
+
 def test_a_theme_speaks_once_and_counts_whole():
     """Silence is told by two features that share the credit; together they outweigh the basket."""
     shares = _shares(days_since_last_order=0.5, overdue_ratio=0.4, basket_lines_mean=0.6)
