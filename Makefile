@@ -16,7 +16,8 @@ lint: .venv/installed
 	$(BIN)/mypy
 
 bench: .venv/installed
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.clv
+	$(BIN)/python -m benchmarks.api
 
 serve: .venv/installed
 	$(BIN)/perennial serve

@@ -16,7 +16,7 @@ from perennial.errors import ConvergenceError, InsufficientData, RegistryError
 from perennial.settings import settings
 from training.churn_recipe import ChurnRecipe
 from training.dataset import gather
-from training.fit import run_job, train_all, train_churn, train_clv, train_segments
+from training.fit import RECIPES, run_job, train_all, train_churn, train_clv, train_segments
 from training.labels import label
 from training.lock import training_lock
 from training.metrics import Verdict
@@ -51,6 +51,23 @@ def test_first_versions_become_champions_and_stand_on_the_shelf(trained, registr
         assert on_shelf.digest == result.digest
         assert on_shelf.meta["fingerprint"] == result.fingerprint
     assert [line.action for line in promotions(settings().home)] == ["gate"] * 3
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values())
+def test_the_judged_fit_knows_nothing_of_the_holdout(recipe, from_lines, simulate):
+    """What customers did after the hold-out cutoff changes the final fit and not one byte of the judged one."""
+    lines, as_of = simulate(300, 240), AsOf.parse("2024-08-28", "UTC")
+    honest = gather(from_lines(lines), as_of, HORIZON_DAYS, fits_on_labels=True)
+    past = lines[lines.ordered_at < honest.holdout.naive_utc]
+    everyone = past.drop_duplicates("customer_id").assign(ordered_at=pd.Timestamp("2024-08-27 09:00"), amount=99.0)
+    changed = gather(
+        from_lines(pd.concat([past, everyone], ignore_index=True)), as_of, HORIZON_DAYS, fits_on_labels=True
+    )
+    assert changed.plan == honest.plan
+    fitted = recipe(settings())
+    files = [fitted.files(fitted.fit(data, final=final)) for final in (False, True) for data in (honest, changed)]
+    assert files[0] == files[1]
+    assert files[2] != files[3]
 
 
 def test_what_serves_predicts_and_has_learned_from_the_latest_closed_window(trained, company):
