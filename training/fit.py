@@ -21,7 +21,7 @@ from training.churn_recipe import ChurnRecipe
 from training.clv_recipe import ClvRecipe
 from training.dataset import Data, fingerprint, gather
 from training.lock import training_lock
-from training.metrics import Comparison, Floats, Interval, Verdict, compare
+from training.metrics import Comparison, Floats, Interval, Verdict, compare, spoken
 from training.promote import JUDGED_PATH, LEAST_SPREAD, MODEL_PATH, Decision, gate, settle
 from training.recipes import Recipe, Report
 from training.registry import CHAMPION, Registry, Run, Version
@@ -65,7 +65,7 @@ class TrainingResult:
         lines = [
             f"{self.name} version {self.version}: {state} ({self.reason})",
             f"  judged on {self.customers:,} customers over {self.horizon_days} days from {self.holdout}: "
-            + ", ".join(f"{name} {value}" for name, value in list(self.metrics.items())[:4]),
+            + ", ".join(f"{spoken(name)} {value}" for name, value in list(self.metrics.items())[:4]),
             *(f"  {comparison}" for comparison in self.comparisons),
         ]
         return "\n".join(lines)

@@ -63,9 +63,14 @@ class Comparison:
     def __str__(self) -> str:
         link = "from" if self.verdict is Verdict.NOT_DISTINGUISHABLE else "than"
         return (
-            f"{self.verdict} {link} {self.baseline_name}: {self.measure} {self.model:.3f} against {self.baseline:.3f}, "
-            f"difference {self.difference}"
+            f"{self.verdict} {link} {self.baseline_name}: {spoken(self.measure)} {self.model:.3f} against "
+            f"{self.baseline:.3f}, difference {self.difference}"
         )
+
+
+def spoken(measure: str) -> str:
+    """Return a measure's name as people say it."""
+    return {"auc": "AUC"}.get(measure, measure.replace("_", " ").replace("rmse", "RMSE").replace("gini", "Gini"))
 
 
 def auc(outcome: Floats, score: Floats, weight: Floats) -> float:

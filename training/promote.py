@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from models.artefact import publish, read_artefact
+from models.artefact import publish
 from perennial.errors import OutputError, RegistryError
 from perennial.settings import Settings, settings
 from training.lock import training_lock
@@ -82,9 +82,9 @@ def settle(registry: Registry, version: Version, artefact: Path, decision: Decis
         registry.set_alias(version.name, CHALLENGER, version.number)
 
 
-def promote(name: str, version: int | None = None, *, using: Settings | None = None) -> str:
+def promote(name: str, version: int | None = None) -> str:
     """Make a registered version (default: the newest) the champion by hand; the gate's opinion is only quoted."""
-    config = using or settings()
+    config = settings()
     with training_lock(config.home, f"promotion of {name}"):
         registry = Registry(config.mlflow_uri)
         chosen = registry.version(name, version)
@@ -95,9 +95,9 @@ def promote(name: str, version: int | None = None, *, using: Settings | None = N
     return f"{name} version {chosen.number} is now the champion (at training: {opinion})"
 
 
-def rollback(name: str, *, using: Settings | None = None) -> str:
+def rollback(name: str) -> str:
     """Return to the champion before this one."""
-    config = using or settings()
+    config = settings()
     with training_lock(config.home, f"rollback of {name}"):
         registry = Registry(config.mlflow_uri)
         current = registry.alias(name, CHAMPION)
@@ -133,9 +133,7 @@ def _previous(log: Sequence[Promotion], name: str, current: int | None) -> int |
 
 def _publish_from_registry(registry: Registry, version: Version, action: str, reason: str, config: Settings) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        artefact = registry.fetch(version, Path(folder))
-        read_artefact(artefact, version.name)
-        _enthrone(registry, version, artefact, action, reason, config)
+        _enthrone(registry, version, registry.fetch(version, Path(folder)), action, reason, config)
 
 
 def _enthrone(registry: Registry, version: Version, artefact: Path, action: str, reason: str, config: Settings) -> None:

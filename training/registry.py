@@ -21,7 +21,6 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
-    "MLFLOW_LOGGING_LEVEL": "ERROR",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     # A tracking server that is away is given up on in about ten seconds instead of minutes.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",

@@ -167,7 +167,7 @@ def test_constant_and_worse_challengers_are_registered_but_do_not_serve(trained,
     assert "the same" in constant.reason
     confused = job(ConfusedChurn(settings()), company, registry)
     assert not confused.promoted
-    assert confused.reason.startswith("worse than champion 1: log_loss")
+    assert confused.reason.startswith("worse than champion 1: log loss")
     assert registry.alias("churn", CHALLENGER).number == confused.version
     assert registry.alias("churn", CHAMPION).number == 1
     assert registry.version("churn", confused.version).tags["gate"].startswith("refused: worse than")

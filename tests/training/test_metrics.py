@@ -97,7 +97,7 @@ def test_verdicts_say_what_the_interval_allows(drawn):
     assert compare("log_loss", outcome, probability, noise.clip(0.01), "a coin").verdict is Verdict.BETTER
     close = compare("auc", outcome, probability, probability + noise * 1e-3, "nearly itself")
     assert close.verdict is Verdict.NOT_DISTINGUISHABLE
-    assert str(close).startswith("not distinguishable from nearly itself: auc 0.")
+    assert str(close).startswith("not distinguishable from nearly itself: AUC 0.")
 
 
 @pytest.mark.parametrize(

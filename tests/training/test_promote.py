@@ -33,14 +33,14 @@ def test_a_challenger_as_good_or_better_passes():
     assert gate(TRUTH, AUC, 0.5, against_champion(TRUTH, TRUTH)).promoted
     better = gate(TRUTH, AUC, 0.5, against_champion(TRUTH, blurred))
     assert better.promoted
-    assert better.reason.startswith("better than champion 1: log_loss")
+    assert better.reason.startswith("better than champion 1: log loss")
 
 
 def test_a_challenger_that_ranks_worse_is_refused():
     blurred = np.clip(TRUTH + rng.normal(0, 0.12, 3000), 0.01, 0.99)
     decision = gate(blurred, AUC, 0.5, against_champion(blurred, TRUTH))
     assert not decision.promoted
-    assert decision.reason.startswith("worse than champion 1: log_loss")
+    assert decision.reason.startswith("worse than champion 1: log loss")
 
 
 def test_worse_calibration_is_refused_beyond_the_tolerance():
@@ -51,7 +51,7 @@ def test_worse_calibration_is_refused_beyond_the_tolerance():
     assert gate(trifle, AUC, 0.5, [slightly]).promoted
     decision = gate(clear, AUC, 0.5, [compare("calibration_error", OUTCOME, clear, champion, "champion 1")])
     assert not decision.promoted
-    assert "worse than champion 1: calibration_error 0.080" in decision.reason
+    assert "worse than champion 1: calibration error 0.080" in decision.reason
 
 
 def promotion_log(*changes):
