@@ -1,4 +1,4 @@
-PYTHON ?= python3.11
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name) 2>/dev/null)))
 BIN := .venv/bin
 
 .PHONY: demo test lint bench serve lock clean
@@ -23,7 +23,8 @@ serve: .venv/installed
 	$(BIN)/perennial serve
 
 .venv/installed: requirements.lock pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "Perennial needs Python 3.11 or newer; name yours: make PYTHON=python3.12 …" >&2; exit 1; }
+	@$(or $(PYTHON),python3) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "Perennial needs Python 3.11 or newer; name yours: make PYTHON=/path/to/python …" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	@echo "Installing the locked packages into .venv (about two minutes, once) …"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock

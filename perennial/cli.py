@@ -3,7 +3,7 @@
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -65,12 +65,12 @@ LanguageOption = Annotated[Language, typer.Option("--language", help="Language o
 
 
 @contextmanager
-def _working(message: str) -> Iterator[None]:
-    """Show a moving line on a terminal while something takes its time; nothing in a pipe."""
+def _working(message: str) -> Iterator[Callable[[str], None]]:
+    """Show a moving line on a terminal while something takes its time, with news of it; nothing in a pipe."""
     from rich.console import Console
 
-    with Console(stderr=True).status(message):
-        yield
+    with Console(stderr=True).status(message) as status:
+        yield lambda news: status.update(f"{message} {news}")
 
 
 def _records(source: Path) -> "Records":
@@ -129,14 +129,16 @@ def train(
     horizon_days: HorizonOption = 90,
 ) -> None:
     """Fit, judge on later records, and register; a first or better version becomes champion."""
-    from training.fit import TRAINERS
+    from training.fit import TRAINERS, train_all
 
     records = _records(source)
     instant = records.as_of(as_of)
-    names = TRAINERS if what is Trainable.ALL else (what.value,)
-    for name in names:
-        with _working(f"Training {name} as of {instant.day} …"):
-            result = TRAINERS[name](records, instant, horizon_days)
+    with _working(f"Training {what.value} as of {instant.day} …") as say:
+        if what is Trainable.ALL:
+            results = train_all(records, instant, horizon_days, progress=say)
+        else:
+            results = (TRAINERS[what.value](records, instant, horizon_days),)
+    for result in results:
         typer.echo(result.summary())
 
 
