@@ -117,7 +117,10 @@ def _complete_journey(connection: duckdb.DuckDBPyConnection, records: Path) -> N
     queries = {
         "orders": """
             SELECT household_id, store_id, transaction_timestamp, basket_id, product_id,
-                   coalesce(product_category, department) AS category,
+                   CASE WHEN product_type LIKE 'GASOLINE%' THEN 'Gasoline'
+                        WHEN product_category = 'COUPON/MISC ITEMS' THEN NULL
+                        ELSE upper(left(coalesce(product_category, department), 1))
+                             || lower(substr(coalesce(product_category, department), 2)) END AS category,
                    quantity, sales_value, round(retail_disc + coupon_match_disc, 2) AS store_discount, coupon_disc
             FROM transactions LEFT JOIN products USING (product_id)
             ORDER BY transaction_timestamp, basket_id, product_id""",

@@ -8,6 +8,7 @@ from typer.main import get_command
 
 from perennial import errors
 from perennial.cli import app
+from perennial.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 
@@ -27,6 +28,11 @@ def test_readme_documents_every_command_and_no_other() -> None:
     assert commands() <= documented
     known = commands() | {name.split()[0] for name in commands()}
     assert {name for name in documented if f"perennial {name}" in text and name.split()[0] not in known} == set()
+
+
+def test_readme_documents_every_setting_and_no_other() -> None:
+    documented = set(re.findall(r"^\| `PERENNIAL_([A-Z_]+)`", (ROOT / "README.md").read_text(encoding="utf-8"), re.M))
+    assert documented == {name.upper() for name in Settings.model_fields}
 
 
 def test_every_option_has_help() -> None:
