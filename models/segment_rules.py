@@ -98,7 +98,7 @@ VALUE_TIER_RULES = (
     Rule(
         ValueTier.NEW,
         "First order not long ago, no second one yet",
-        "刚完成首单,尚未复购",
+        "刚完成首单，尚未复购",
         within={"repeats": (0, 0), "silence": IN_RHYTHM},
     ),
     Rule(
@@ -116,31 +116,31 @@ VALUE_TIER_RULES = (
     Rule(
         ValueTier.PROMISING,
         "Active with few or small orders so far",
-        "仍然活跃,订单尚少或金额偏小",
+        "仍然活跃，订单尚少或金额偏小",
         within={"silence": IN_RHYTHM},
     ),
     Rule(
         ValueTier.DORMANT_HIGH_VALUE,
         "Among the top two fifths by spend, silent for more than twice the usual",
-        "消费额居前四成,沉默超过惯常间隔两倍",
+        "消费额居前四成，沉默超过惯常间隔两倍",
         within={"monetary_score": (4, 5), "silence": (DORMANT + _ABOVE, inf)},
     ),
     Rule(
         ValueTier.AT_RISK,
         "Of middling value or more, silent for longer than usual",
-        "价值中等及以上,沉默已超过惯常间隔",
+        "价值中等及以上，沉默已超过惯常间隔",
         within={"worth": (2.5, 5), "silence": (SILENT[0], GONE)},
     ),
     Rule(
         ValueTier.LOST,
         "Of small value and silent for more than three times the usual",
-        "价值较低,沉默超过惯常间隔三倍",
+        "价值较低，沉默超过惯常间隔三倍",
         within={"worth": (1, 2), "silence": (GONE + _ABOVE, inf)},
     ),
     Rule(
         ValueTier.HIBERNATING,
         "Silent for longer than usual: of small value, or of middling value and long gone",
-        "沉默超过惯常间隔:价值较低,或价值中等但沉默已久",
+        "沉默超过惯常间隔：价值较低，或价值中等但沉默已久",
     ),
 )
 
@@ -166,13 +166,13 @@ LIFECYCLE_RULES = (
     Rule(
         LifecycleStage.ADVOCACY,
         "In rhythm, among the top fifth both in frequency and in breadth of purchase",
-        "节奏正常,购买频率与品类广度均居前五分之一",
+        "节奏正常，购买频率与品类广度均居前五分之一",
         within={"frequency_score": (5, 5), "breadth_score": (5, 5)},
     ),
     Rule(
         LifecycleStage.ADVOCACY,
         "In rhythm, buys often and is in touch every week",
-        "节奏正常,购买频繁且每周互动",
+        "节奏正常，购买频繁且每周互动",
         within={"frequency_score": (4, 5), "interactions_90d": (WEEKLY, inf)},
     ),
     Rule(
@@ -222,7 +222,7 @@ SEGMENT_RULES = (
     Rule(
         Segment.DORMANT_HIGH_VALUE,
         "High value gone silent: wake up with a personal reason",
-        "高价值沉睡客户:以专属理由唤醒",
+        "高价值沉睡客户：以专属理由唤醒",
         among={"value_tier": (ValueTier.DORMANT_HIGH_VALUE,)},
     ),
     Rule(
@@ -241,37 +241,37 @@ SEGMENT_RULES = (
     Rule(
         Segment.AT_RISK,
         "Overdue against their own rhythm: act now",
-        "已超出自身购买节奏:应立即行动",
+        "已超出自身购买节奏：应立即行动",
         among={"lifecycle_stage": (LifecycleStage.AT_RISK,)},
     ),
     Rule(
         Segment.CHAMPIONS,
         "The best customers: keep, thank, ask to recommend",
-        "最佳客户:维系、致谢、邀请推荐",
+        "最佳客户：维系、致谢、邀请推荐",
         among={"value_tier": (ValueTier.CHAMPIONS,)},
     ),
     Rule(
         Segment.NEW,
         "First order just made: welcome and guide",
-        "首单新客:欢迎与引导",
+        "首单新客：欢迎与引导",
         among={"value_tier": (ValueTier.NEW,)},
     ),
     Rule(
         Segment.POTENTIAL,
         "Few but valuable orders: give occasions to come back",
-        "订单少而价值高:提供复购场景",
+        "订单少而价值高：提供复购场景",
         among={"contact_tier": (ContactTier.POTENTIAL,)},
     ),
     Rule(
         Segment.LOYAL,
         "Regular customers of good value: widen what they buy",
-        "价值良好的常客:拓展品类",
+        "价值良好的常客：拓展品类",
         among={"value_tier": (ValueTier.LOYAL,)},
     ),
     Rule(
         Segment.OCCASIONAL,
         "Active, with small or few orders: automated, light contact",
-        "活跃但订单少或小:自动化轻触达",
+        "活跃但订单少或小：自动化轻触达",
     ),
 )
 

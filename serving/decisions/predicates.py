@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from features.records import AsOf
+from models.segments import NPS_PROMOTER
 from perennial.errors import PlaybookError
 from serving.codes import CODE_LISTS, Language
 
@@ -119,9 +120,9 @@ def _never_rated(frame: pd.DataFrame, _as_of: AsOf) -> Values:
     return np.isnan(_column(frame, "satisfaction_last")) & np.isnan(_column(frame, "nps_last"))
 
 
-def _recommends(frame: pd.DataFrame, _as_of: AsOf) -> Values:
-    # 9 and 10 are Net Promoter's promoters (Reichheld 2003); 4 and 5 the upper two of five satisfaction marks.
-    happy = (_column(frame, "nps_last") >= 9) | (_column(frame, "satisfaction_last") >= 4)
+def _would_recommend(frame: pd.DataFrame, _as_of: AsOf) -> Values:
+    # 4 and 5 are the upper two of five satisfaction marks.
+    happy = (_column(frame, "nps_last") >= NPS_PROMOTER) | (_column(frame, "satisfaction_last") >= 4)
     return np.asarray(happy | (_column(frame, "referrals_total") >= 1))
 
 
@@ -256,14 +257,21 @@ _ALL = (
     Fact("lifecycle_stage", _C, ("lifecycle_stage",), "stage of the life cycle", "生命周期阶段"),
     Fact("contact_tier", _C, ("contact_tier",), "contact tier", "触达分层"),
     Fact("potential", _C, ("potential",), "how often the customer interacts", "互动潜力"),
-    Fact("never_rated", _F, ("satisfaction_last", "nps_last"), "was never asked for a mark", "从未评分", _never_rated),
     Fact(
-        "recommends",
+        "never_rated",
+        _F,
+        ("satisfaction_last", "nps_last"),
+        "never gave a mark, asked or not",
+        "从未给出评分（无论是否受邀）",
+        _never_rated,
+    ),
+    Fact(
+        "would_recommend",
         _F,
         ("satisfaction_last", "nps_last", "referrals_total"),
         "is happy (satisfaction 4 or 5, or NPS 9 or 10) or has recommended others",
         "满意（满意度4至5或NPS 9至10）或曾推荐他人",
-        _recommends,
+        _would_recommend,
     ),
     Fact(
         "category_known",
