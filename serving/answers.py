@@ -60,6 +60,7 @@ class Answers:
             run = store.current_run()
         if run is None:
             raise Problem(NOT_READY, _NO_RUN, headers={"retry-after": "60"})
+        metrics.AS_OF.set(run.as_of.timestamp())
         return run
 
     def ready(self) -> dict[str, Any]:

@@ -39,18 +39,29 @@ class ScoreSet:
 def score_to(directory: Path, records: "Records", as_of: "AsOf", language: Language, settings: "Settings") -> Manifest:
     """Score every customer, write the files and load the serving store."""
     from features.history import monthly_history
-    from serving.decisions.playbook import load_playbook
+    from serving.decisions.playbook import LONGEST_COOLDOWN, load_playbook
     from serving.loading import load
     from serving.profiles import last_orders
     from serving.scoring import score
     from serving.store import Store
 
     playbook = load_playbook(settings.playbook)
-    run = score(records, as_of, settings.shelf, language=language, playbook=playbook, num_threads=settings.threads)
     store = Store(settings.store_url)
-    manifest = write_scores(run, directory)
-    load(store, run, monthly_history(records, as_of), last_orders(records, as_of))
-    store.close()
+    try:
+        history = store.decided_since(as_of.instant - LONGEST_COOLDOWN, as_of=as_of.instant)
+        run = score(
+            records,
+            as_of,
+            settings.shelf,
+            language=language,
+            playbook=playbook,
+            num_threads=settings.threads,
+            history=history,
+        )
+        manifest = write_scores(run, directory)
+        load(store, run, monthly_history(records, as_of), last_orders(records, as_of))
+    finally:
+        store.close()
     return manifest
 
 

@@ -7,22 +7,7 @@ from types import MappingProxyType
 
 import pyarrow as pa
 
-from serving.codes import CHURN_BANDS, CODE_LISTS, Code, Language, churn_band
-
-__all__ = [
-    "CHURN_BANDS",
-    "CODE_LISTS",
-    "COLUMNS",
-    "COLUMN_NAMES",
-    "PENDING",
-    "SCHEMA",
-    "SCORE_COLUMNS",
-    "Code",
-    "Kind",
-    "Language",
-    "ScoreColumn",
-    "churn_band",
-]
+from serving.codes import Language
 
 
 class Kind(StrEnum):
@@ -210,8 +195,8 @@ SCORE_COLUMNS: tuple[ScoreColumn, ...] = (
         Kind.DAY,
         "local date",
         True,
-        "median date of the next order; empty when another order is less likely than not",
-        "下次购买日期的中位数；再次购买概率低于一半时为空",
+        "median date of the next order; empty when another order is less likely than not, or over 3,650 days away",
+        "下次购买日期的中位数；再次购买概率低于一半或距今超过3650天时为空",
     ),
     ScoreColumn("value_tier", _C, "", False, "RFM value tier", "RFM价值层级", "value_tier"),
     ScoreColumn(

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
+from serving.codes import SCOPES
 from serving.problems import MISSING_KEY, Problem
-from serving.routes import SCOPES
 
 # A key that was taken back works on for at most this long.
 _REMEMBERED_SECONDS = 1.0

@@ -23,7 +23,6 @@ SHED = Counter("perennial_requests_shed_total", "Requests refused for want of ca
 CUSTOMERS = Counter(
     "perennial_customers_total", "Customers answered for, by status.", ("route", "status"), registry=_REGISTRY
 )
-NULLED = Counter("perennial_undefined_values_total", "NaN or infinite values sent as null.", registry=_REGISTRY)
 READY = Gauge("perennial_ready", "1 when scores can be served.", registry=_REGISTRY, multiprocess_mode="livemin")
 AS_OF = Gauge(
     "perennial_scores_as_of_seconds",

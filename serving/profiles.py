@@ -12,7 +12,7 @@ LAST_ORDERS = 5
 
 
 def last_orders(records: Records, as_of: AsOf) -> pd.DataFrame:
-    """Return each customer's latest orders as seen at ``as_of``, oldest first.
+    """Return each customer's latest orders as seen at ``as_of``, newest first.
 
     Returns
     -------
@@ -25,5 +25,5 @@ def last_orders(records: Records, as_of: AsOf) -> pd.DataFrame:
     kept = ranked.filter(ranked.place < LAST_ORDERS)
     lines = kept.lines_bought + kept.lines_returned
     chosen = kept.select("customer_id", "order_id", "channel", "ordered_at", lines=lines, spend=units(kept.net))
-    frame = fetch(chosen.order_by("customer_id", "ordered_at", "order_id"))
+    frame = fetch(chosen.order_by("customer_id", ibis.desc("ordered_at"), ibis.desc("order_id")))
     return frame.assign(ordered_at=frame["ordered_at"].dt.tz_localize("UTC"))

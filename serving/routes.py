@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from serving import metrics
+from serving.codes import Scope
 from serving.problems import (
     EMPTY_REQUEST,
     INTERNAL,
@@ -33,9 +34,6 @@ from serving.schemas import (
     ReadyResponse,
     ScoresResponse,
 )
-
-SCOPES = ("score", "events", "admin", "erase")
-Scope = Literal["score", "events", "admin", "erase"]
 
 
 @dataclass(frozen=True, slots=True)

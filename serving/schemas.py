@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from serving.columns import CODE_LISTS, COLUMNS, SCORE_COLUMNS, Kind, ScoreColumn
+from serving.codes import CODE_LISTS
+from serving.columns import COLUMNS, SCORE_COLUMNS, Kind, ScoreColumn
 
 
 class Response(BaseModel):

@@ -21,10 +21,10 @@ from models.clv import ClvModel
 from models.reasons import top_reasons
 from models.segments import SegmentModel
 from perennial.errors import ArtefactError, InsufficientData
-from serving.codes import Code, Language, churn_band
+from serving.codes import Language, churn_band
 from serving.columns import COLUMN_NAMES, COLUMNS, PENDING
 from serving.decisions.arbitration import propose
-from serving.decisions.playbook import DO_NOTHING, Playbook, load_playbook
+from serving.decisions.playbook import Playbook, load_playbook
 from serving.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -87,12 +87,15 @@ def score(
     language: Language = "en",
     playbook: Playbook | None = None,
     num_threads: int = 2,
+    history: pd.DataFrame | None = None,
 ) -> ScoreRun:
     """Score every customer who ordered before ``as_of``; the same inputs give the same run.
 
     ``shelf`` is where the champions stand, or the champions themselves.
 
     ``horizon_days`` defaults to what the churn champion was trained for; another one is an ArtefactError.
+
+    ``history`` are the decisions committed before, which caps and cooldowns count (`Store.decided_since`).
     """
     models = shelf if isinstance(shelf, Champions) else load_champions(Path(shelf), num_threads)
     horizon = _horizon(models.churn, horizon_days)
@@ -110,7 +113,7 @@ def score(
         data_grade=models.churn.grade_,
         consented_channels=_joined(context["consented_channels"]),
     )
-    proposals = propose(_frame(scores, snapshot, context), book, records.economics, as_of, language)
+    proposals = propose(_frame(scores, snapshot, context), book, as_of, language, history)
     manifest = Manifest(
         as_of=as_of.instant.astimezone(ZoneInfo(records.timezone)),
         timezone=records.timezone,
@@ -124,21 +127,9 @@ def score(
         model_versions=models.versions,
         playbook_sha256=book.sha256,
         source=records.name,
-        actions=_action_codes(book),
+        actions=book.codes,
     )
     return ScoreRun(_finished(scores, proposals, manifest), manifest, snapshot, context, proposals)
-
-
-def _action_codes(book: Playbook) -> tuple[Code, ...]:
-    """Return titles of the playbook's actions, so that files and reports can name them; the meaning is the evidence."""
-    nothing = Code(
-        DO_NOTHING, "Leave alone", "不打扰", "no permitted action is worth its cost", "没有值得其成本的可行行动"
-    )
-    actions = (
-        Code(a.id, a.title["en"], a.title["zh"], f"{a.evidence}: {a.source}", f"{a.evidence}: {a.source}")
-        for a in book.actions
-    )
-    return (*actions, nothing)
 
 
 def _horizon(churn: ChurnModel, asked: int | None) -> int:
@@ -169,7 +160,7 @@ def _predictions(
     clv = models.clv.predict(
         snapshot, margin_rate=margin, horizon_days=horizon_days, churn_probability=churn
     ).reset_index(drop=True)
-    segments = models.segments.predict(snapshot, context).reset_index(drop=True)
+    segments = models.segments.predict(snapshot).reset_index(drop=True)
     reasons = top_reasons(
         snapshot,
         models.churn.contributions(snapshot),

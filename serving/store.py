@@ -24,9 +24,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from perennial.errors import StoreError
+from serving.codes import SCOPES
 from serving.tables import api_keys, ledger, metadata, profiles, runs, scores, subjects
 
-SCOPES = ("score", "events", "admin", "erase")
 _CHUNK = 5_000
 _BUSY_SECONDS = 30
 
@@ -179,12 +179,15 @@ class Store:
                         found[row.customer_id] = _decision(row)
         return found
 
-    def decided_since(self, instant: datetime) -> pd.DataFrame:
-        """Return ``customer_id, action_id, decided_at`` since an instant: the history that ``propose`` takes."""
+    def decided_since(self, instant: datetime, *, as_of: datetime) -> pd.DataFrame:
+        """Return ``customer_id, action_id, decided_at`` since an instant: the history of a scoring at ``as_of``.
+
+        Decisions on that ``as_of`` itself are not its history, so scoring it again gives what was decided.
+        """
         query = (
             sa.select(subjects.c.customer_id, ledger.c.action_id, ledger.c.decided_at)
             .join(subjects, subjects.c.subject_key == ledger.c.subject_key)
-            .where(ledger.c.decided_at >= instant)
+            .where(ledger.c.decided_at >= instant, ledger.c.as_of < as_of)
             .order_by(ledger.c.decided_at, ledger.c.decision_id)
         )
         with self._reading() as connection:

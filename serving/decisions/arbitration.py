@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from features.records import AsOf, Economics
+from features.records import AsOf
 from serving.codes import Code, Language
 from serving.decisions import policy
 from serving.decisions.control import control_group
@@ -71,7 +71,6 @@ class _Choice:
 def propose(
     frame: pd.DataFrame,
     playbook: Playbook,
-    economics: Economics,
     as_of: AsOf,
     language: Language,
     history: pd.DataFrame | None = None,
@@ -83,7 +82,7 @@ def propose(
     gives this action to this customer: 1 − share or share where the draw matters, else 1.
     """
     values = {name: FACTS[name].values(frame, as_of) for name in _needed(playbook)}
-    margin, margin_known = _margin(frame, economics)
+    margin, margin_known = _margin(frame)
     eligible = _matrix([_eligible(action, values) for action in playbook.actions], len(frame))
     urgent = np.array([action.urgency is not None for action in playbook.actions], dtype=bool)
     person_due = np.asarray(eligible[:, urgent].any(axis=1), dtype=bool)
@@ -106,10 +105,9 @@ def _needed(playbook: Playbook) -> list[str]:
     return sorted(asked | told)
 
 
-def _margin(frame: pd.DataFrame, economics: Economics) -> tuple[Floats, Flags]:
+def _margin(frame: pd.DataFrame) -> tuple[Floats, Flags]:
     """Return what turns spend into the scores' basis, and whether that is margin."""
-    own = frame["margin_rate"].to_numpy(dtype=np.float64, na_value=np.nan)
-    rate = own if economics.margin_rate is None else np.where(np.isnan(own), economics.margin_rate, own)
+    rate = frame["margin_rate"].to_numpy(dtype=np.float64, na_value=np.nan)
     known = ~np.isnan(rate) & (frame["clv_basis"] == "margin").to_numpy(dtype=bool)
     return np.where(known, rate, 1.0), known
 

@@ -6,6 +6,7 @@ import string
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +19,7 @@ from serving.decisions.predicates import FACTS, Condition, Fact, Unit
 from serving.decisions.sections import Section, nearest
 
 DO_NOTHING = "do_nothing"
+LONGEST_COOLDOWN = timedelta(days=3650)
 KINDS = ("marketing", "service")
 CONTENT_KINDS = ("value", "emotion", "call_to_action")
 EVIDENCE = ("assumed", "measured")
@@ -98,11 +100,17 @@ class Playbook:
 
     @property
     def codes(self) -> tuple[Code, ...]:
-        """The catalogue as a code list, for data dictionaries and reports."""
-        return (*(Code(action.id, action.title["en"], action.title["zh"]) for action in self.actions), _NOTHING)
+        """Titles of the actions, so that files and reports can name them; the meaning is the evidence."""
+        actions = (
+            Code(a.id, a.title["en"], a.title["zh"], f"{a.evidence}: {a.source}", f"{a.evidence}: {a.source}")
+            for a in self.actions
+        )
+        return (*actions, _NOTHING)
 
 
-_NOTHING = Code(DO_NOTHING, "Do nothing", "不行动", "no action is due or worth its cost", "暂无适用或值得的行动")
+_NOTHING = Code(
+    DO_NOTHING, "Leave alone", "不打扰", "no permitted action is worth its cost", "没有值得其成本的可行行动"
+)
 
 
 def load_playbook(path: Path | None = None) -> Playbook:
@@ -156,7 +164,7 @@ def _action(section: Section, action_id: str) -> Action:
         channels=section.choices("channels", CONTACT_CHANNELS),
         content_kind=cast(Literal["value", "emotion", "call_to_action"], section.choice("content", CONTENT_KINDS)),
         conditions=_conditions(section.section("when")),
-        cooldown_days=section.number("cooldown_days", 0, 3650),
+        cooldown_days=section.number("cooldown_days", 0, LONGEST_COOLDOWN.days),
         contact_cost=section.number("contact_cost", 0, 1e6, default=0.0),
         offer_cost=section.number("offer_cost", 0, 1e6, default=0.0),
         discount_rate=section.number("discount_rate", 0, 1, default=0.0),

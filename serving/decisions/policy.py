@@ -186,9 +186,10 @@ def _capped(frame: pd.DataFrame, playbook: Playbook, as_of: AsOf, sent: _Sent) -
 
 
 def _days_since(instants: "pd.Series[Any]", as_of: AsOf) -> Floats:
+    """Return days until ``as_of``; infinite for none, 0 for what was decided later on an older scoring."""
     elapsed = pd.Timestamp(as_of.instant) - pd.to_datetime(instants, utc=True)
     days = np.asarray(elapsed / pd.Timedelta(days=1), dtype=np.float64)
-    return np.where(np.isnan(days), np.inf, days)
+    return np.where(np.isnan(days), np.inf, np.maximum(days, 0.0))
 
 
 def _agreed(consented: "pd.Series[Any]") -> Flags:

@@ -1,5 +1,6 @@
 """Empty, half ready, ready; new models and new runs while it serves."""
 
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from serving.answers import Answers
 from serving.server import create_app
 from serving.shelf import Shelf
 from serving.store import Store
+from tests.serving import handmade
 from tests.serving.calling import Client
 from tests.serving.serving_home import KEY, client_on, load_scores, publish_model, settings_for
 
@@ -45,6 +47,9 @@ def test_scores_and_a_model_are_ready(tmp_path: Path) -> None:
         text = client.get("/metrics").text
     assert (ready.status_code, ready.json()["status"]) == (200, "ready")
     assert "perennial_ready 1.0" in text
+    described = re.search(r"^perennial_scores_as_of_seconds (\S+)$", text, re.MULTILINE)
+    assert described is not None
+    assert float(described[1]) == handmade.manifest(1).as_of.timestamp()
 
 
 def test_draining_is_not_ready_but_still_answers(tmp_path: Path) -> None:

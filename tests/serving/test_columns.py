@@ -3,7 +3,8 @@ import re
 import numpy as np
 import pytest
 
-from serving.columns import CHURN_BANDS, CODE_LISTS, COLUMN_NAMES, PENDING, SCHEMA, SCORE_COLUMNS, churn_band
+from serving.codes import CHURN_BANDS, CODE_LISTS, churn_band
+from serving.columns import COLUMN_NAMES, PENDING, SCHEMA, SCORE_COLUMNS
 
 # The order that integrators rely on; more columns may follow.
 FIXED = [

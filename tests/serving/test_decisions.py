@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.contract import CONTACT_CHANNELS
-from features.records import AsOf, Economics
+from features.records import AsOf
 from perennial.errors import PlaybookError
 from serving.codes import Language
 from serving.decisions.arbitration import propose
@@ -27,7 +27,7 @@ MARKETING = {action.id for action in PLAYBOOK.actions if action.is_marketing}
 def proposed(
     frame: pd.DataFrame, playbook: Playbook = OPEN, language: Language = "en", **more: pd.DataFrame
 ) -> pd.DataFrame:
-    return propose(frame, playbook, Economics(), AS_OF, language, **more)
+    return propose(frame, playbook, AS_OF, language, **more)
 
 
 def only(*changes: dict[str, object], playbook: Playbook = OPEN, **more: list[str]) -> pd.Series:
@@ -197,9 +197,6 @@ def test_without_a_margin_nothing_that_spends_money_is_proposed() -> None:
         row = only({**dormant, **unknown}, playbook=kit)
         assert row["action_id"] == "cross_sell"
         assert row["suppressed_by"] == "margin_unknown"
-    frame = customers({**dormant, "margin_rate": np.nan})
-    filled = propose(frame, kit, Economics(margin_rate=0.3), AS_OF, "en")
-    assert filled["action_id"].iloc[0] == "wake_up_kit"
 
 
 @pytest.mark.parametrize("column", ["money_at_risk", "expected_spend", "expected_order_value"])
@@ -307,6 +304,11 @@ def test_committed_decisions_count_until_the_records_have_them() -> None:
     again = proposed(customers({"complaints_open": 1.0}), book, history=history("complaint_call", 0.5)).iloc[0]
     assert again["action_id"] == "do_nothing"
     assert proposed(customers({"complaints_open": 1.0}), book)["action_id"].iloc[0] == "complaint_call"
+    assert rule(history("cross_sell", -0.5)) == "cooldown"
+    ever = replace(book, actions=(replace(BY_ID["complaint_call"], cooldown_days=0.0),))
+    just_now = history("complaint_call", -0.5)
+    again = proposed(customers({"complaints_open": 1.0}), ever, history=just_now).iloc[0]
+    assert again["action_id"] == "complaint_call"
 
 
 def test_reasons_speak_the_language_with_the_customers_numbers() -> None:

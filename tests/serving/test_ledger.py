@@ -6,7 +6,6 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from features.records import Economics
 from perennial.errors import StoreError
 from serving.decisions.arbitration import propose
 from serving.decisions.ledger import Provenance, commit
@@ -28,7 +27,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def proposals(*changes: dict[str, object]) -> dict[str, dict[str, Any]]:
-    return propose(customers(*changes), PLAYBOOK, Economics(), AS_OF, "en").to_dict("index")
+    return propose(customers(*changes), PLAYBOOK, AS_OF, "en").to_dict("index")
 
 
 THREE = ({}, {"complaints_open": 1.0}, {"offers_received_30d": 9.0})
@@ -107,22 +106,22 @@ def test_a_propensity_that_is_none_is_refused(store: Store) -> None:
 
 def test_committed_marketing_holds_the_next_proposal_back(store: Store) -> None:
     open_book = PLAYBOOK
-    first = propose(customers({}, {}, {}), open_book, Economics(), AS_OF, "en")
+    first = propose(customers({}, {}, {}), open_book, AS_OF, "en")
     commit(store, first.to_dict("index"), MADE_FROM, idempotency_key="k1", decided_at=NOW)
-    history = store.decided_since(NOW - timedelta(days=90))
+    history = store.decided_since(NOW - timedelta(days=90), as_of=AS_OF.instant + timedelta(days=2))
     assert sorted(history["customer_id"]) == ["C0", "C1", "C2"]
     tomorrow = type(AS_OF)(AS_OF.instant + timedelta(days=2), AS_OF.day + timedelta(days=2))
-    again = propose(customers({}, {}, {}), open_book, Economics(), tomorrow, "en", history)
+    again = propose(customers({}, {}, {}), open_book, tomorrow, "en", history)
     marketed = first["action_id"] != "do_nothing"
     assert marketed.any()
     assert (again["suppressed_by"][marketed] == "cooldown").all()
 
 
 def test_no_history_is_an_empty_frame(store: Store) -> None:
-    history = store.decided_since(NOW)
+    history = store.decided_since(NOW, as_of=AS_OF.instant)
     assert history.empty
     assert isinstance(history["decided_at"].dtype, pd.DatetimeTZDtype)
-    propose(customers({}), PLAYBOOK, Economics(), AS_OF, "en", history)
+    propose(customers({}), PLAYBOOK, AS_OF, "en", history)
 
 
 def test_nothing_in_the_store_changes_or_deletes_a_decision() -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.company import generate
-from features.records import Economics, Records
+from features.records import AsOf, Economics, Records
 from features.sources import records_from_frames
 from models import segment_rules
 from models.artefact import load_champion
@@ -17,6 +17,8 @@ from perennial.settings import Settings
 from serving.batch import read_scores, score_to, write_scores
 from serving.codes import CODE_LISTS
 from serving.columns import COLUMN_NAMES, PENDING, SCORE_COLUMNS, Kind
+from serving.decisions.ledger import Provenance, commit
+from serving.decisions.playbook import load_playbook
 from serving.profiles import last_orders
 from serving.scoring import ScoreRun, load_champions, score
 from serving.store import Store
@@ -158,11 +160,40 @@ def test_files_and_store_hold_the_same_scores(home: Path, tmp_path: Path) -> Non
     assert profile is not None
     assert sum(month["orders"] for month in profile["monthly"]) > 0
     assert 1 <= len(profile["last_orders"]) <= 5
-    assert profile["last_orders"][-1]["ordered_at"] >= f"{row.last_order_on}"
+    assert profile["last_orders"][0]["ordered_at"] >= f"{row.last_order_on}"
     served_run = store.current_run()
     store.close()
     assert served_run is not None
     assert (served_run.row_count, served_run.manifest["definition"]) == (len(read.scores), manifest.definition)
+
+
+def test_what_was_committed_holds_back_the_next_scoring_and_not_its_own(home: Path, tmp_path: Path) -> None:
+    records = company()
+    settings = Settings(home=home, database_url=f"sqlite:///{tmp_path / 'store.db'}")
+    last, before = today(records), today(records).earlier(1, records.timezone)
+
+    def scored(as_of: AsOf, name: str) -> pd.DataFrame:
+        score_to(tmp_path / name, records, as_of, "en", settings)
+        return read_scores(tmp_path / name).scores.set_index("customer_id")
+
+    untold = scored(last, "untold")
+    first = scored(before, "first")
+    book = load_playbook()
+    marketing = {action.id for action in book.actions if action.is_marketing}
+    sent = first.index[first["action_id"].isin(marketing)]
+    store = Store(settings.store_url)
+    proposals = store.scores_for(sent)
+    made_from = Provenance(before.instant, {"churn": "1"}, book.sha256, book.draw_id)
+    commit(store, proposals, made_from, idempotency_key="k", decided_at=before.instant + timedelta(hours=9))
+    store.close()
+    pd.testing.assert_frame_equal(scored(before, "first"), first)
+    told = scored(last, "told")
+    again = told.loc[told.index.isin(sent), "action_id"].isin(marketing)
+    assert len(again) > 100
+    assert not again.any()
+    assert untold.loc[again.index, "action_id"].isin(marketing).any()
+    others = ~untold.index.isin(sent)
+    pd.testing.assert_frame_equal(told[others], untold[others])
 
 
 def test_code_lists_are_the_models_own() -> None:
@@ -189,7 +220,7 @@ def test_last_orders_are_those_before_the_instant_and_returns_count_against_spen
     )
     records = records_from_frames({"orders": lines})
     found = last_orders(records, records.as_of("2024-01-08"))
-    assert found["order_id"].tolist() == ["R2", "R3", "R4", "R5", "R6"]
+    assert found["order_id"].tolist() == ["R6", "R5", "R4", "R3", "R2"]
     found = last_orders(records, records.as_of("2024-01-10")).set_index("order_id")
     assert found.loc["R7", ["lines", "spend"]].tolist() == [2, 15.0]
     assert found.loc["X", "spend"] == -4.0
