@@ -31,6 +31,11 @@ THEMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 # What the purchases model says is the silence measured against the customer's own rhythm.
 SPEAKERS: Mapping[str, str] = MappingProxyType(dict.fromkeys(BTYD_FEATURES, "overdue_ratio"))
 
+# Hours and weekdays a model may learn from, but nobody can act on; told as a reason they sound like a cause.
+UNTOLD_GROUPS = frozenset({"habits"})
+# Where a sentence draws its own line, it counts instead of the usual value: a gap is overdue from 1 on.
+LINES: Mapping[str, float] = MappingProxyType({"overdue_ratio": 1.0})
+
 _THEME_OF = {name: theme for theme, names in THEMES.items() for name in names}
 
 
@@ -63,7 +68,7 @@ def top_reasons(
     shares = np.where(rising[:, None], contributions, -contributions)
     names, shares = _spoken(list(feature_names), shares)
     values = columns_of(snapshot, names)
-    sayable = _sayable(names, values, rising, typical or {})
+    sayable = _sayable(names, values, rising, {**(typical or {}), **LINES})
     chosen = _strongest(names, np.where(sayable, shares, -np.inf), shares, np.isnan(values), n)
     return _frame(snapshot, names, chosen, rising, language)
 
@@ -88,6 +93,9 @@ def _sayable(
         if name in typical and feature.direction != "neutral":
             speaks_high = rising == (feature.direction == "bad")
             sayable[:, column] = np.where(speaks_high, value >= typical[name], value <= typical[name])
+        if feature.group in UNTOLD_GROUPS:
+            sayable[:, column] = False
+            continue
         # an unknown value can worry, but is no ground for calm
         sayable[:, column] = np.where(np.isnan(value), rising & bool(feature.absent_en), sayable[:, column])
     return sayable

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from features.catalogue import FEATURES, MODEL_FEATURES
 from models.churn import ChurnModel
-from models.reasons import SPEAKERS, THEMES, top_reasons
+from models.reasons import SPEAKERS, THEMES, UNTOLD_GROUPS, top_reasons
 from models.silence import BTYD_FEATURES
 from tests.models.shop import HORIZON_DAYS, month, months
 
@@ -46,7 +46,7 @@ def test_an_overdue_customer_hears_the_own_rhythm():
 
 
 def test_the_direction_of_the_risk_decides_which_side_is_told():
-    customer = _customer(orders_90d=4, overdue_ratio=0.5, weekend_share=0.5)
+    customer = _customer(orders_90d=4, overdue_ratio=1.5, weekend_share=0.5)
     leaving = top_reasons(customer, _shares(overdue_ratio=0.9, orders_90d=-0.8), NAMES, "en").iloc[0]
     assert leaving[CODES].dropna().tolist() == ["overdue_ratio"]
     staying = top_reasons(customer, _shares(overdue_ratio=0.7, orders_90d=-0.8), NAMES, "en").iloc[0]
@@ -99,10 +99,25 @@ def test_no_high_value_is_called_low(value: float, share: float, told: bool):
     assert reasons["reason_1"].notna().item() is told
 
 
-def test_every_feature_has_a_sentence_in_both_directions_and_languages():
-    customer = _customer()
+def test_silence_within_the_own_rhythm_is_no_reason_to_leave():
+    shares = _shares(overdue_ratio=0.9, orders_30d=0.1)
+    early = top_reasons(_customer(overdue_ratio=0.9), shares, NAMES, "en").iloc[0]
+    assert early["reason_1_code"] == "orders_30d"
+    late = top_reasons(_customer(overdue_ratio=1.1), shares, NAMES, "en").iloc[0]
+    assert late["reason_1_code"] == "overdue_ratio"
+
+
+def test_hours_and_weekdays_are_not_told():
+    reasons = top_reasons(_customer(), _shares(weekend_share=0.9, evening_share=0.5), NAMES, "en").iloc[0]
+    assert reasons[CODES].isna().all()
+
+
+def test_every_told_feature_has_a_sentence_in_both_directions_and_languages():
     for name in MODEL_FEATURES:
+        if FEATURES[name].group in UNTOLD_GROUPS:
+            continue
         for sign in (1.0, -1.0):
+            customer = _customer(overdue_ratio=1.0 + sign / 2)
             texts = {
                 top_reasons(customer, _shares(**{name: sign}), NAMES, lang)["reason_1"].item() for lang in ("en", "zh")
             }
