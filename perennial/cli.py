@@ -129,15 +129,14 @@ def train(
     horizon_days: HorizonOption = 90,
 ) -> None:
     """Fit, judge on later records, and register; a first or better version becomes champion."""
-    from training.fit import TRAINERS, train_all
+    from training.fit import RECIPES
+    from training.fit import train as train_models
 
     records = _records(source)
     instant = records.as_of(as_of)
     with _working(f"Training {what.value} as of {instant.day} …") as say:
-        if what is Trainable.ALL:
-            results = train_all(records, instant, horizon_days, progress=say)
-        else:
-            results = (TRAINERS[what.value](records, instant, horizon_days),)
+        names = tuple(RECIPES) if what is Trainable.ALL else (what.value,)
+        results = train_models(names, records, instant, horizon_days, progress=say)
     for result in results:
         typer.echo(result.summary())
 

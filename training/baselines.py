@@ -38,13 +38,15 @@ def recency_score(rows: pd.DataFrame) -> Floats:
 
 def average_orders(rows: pd.DataFrame, horizon_days: int) -> Floats:
     """Return each customer's own rate of repeat occasions so far, times the horizon (n_rows,)."""
-    age_days = np.maximum(rows["T"].to_numpy(dtype=np.float64), 1.0)
-    orders: Floats = rows["frequency"].to_numpy(dtype=np.float64) / age_days * horizon_days
-    return orders
+    return rows["frequency"].to_numpy(dtype=np.float64) / _age_days(rows, horizon_days) * horizon_days
 
 
 def average_spend(rows: pd.DataFrame, horizon_days: int) -> Floats:
     """Return each customer's own net spend per day so far, times the horizon (n_rows,)."""
-    age_days = np.maximum(rows["T"].to_numpy(dtype=np.float64), horizon_days)
-    spend: Floats = rows["spend_total"].to_numpy(dtype=np.float64) / age_days * horizon_days
-    return spend
+    return rows["spend_total"].to_numpy(dtype=np.float64) / _age_days(rows, horizon_days) * horizon_days
+
+
+def _age_days(rows: pd.DataFrame, horizon_days: int) -> Floats:
+    """At least the horizon: two purchases in a customer's first two days are no rate of one a day for months."""
+    age_days: Floats = np.maximum(rows["T"].to_numpy(dtype=np.float64), horizon_days)
+    return age_days

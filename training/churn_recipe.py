@@ -10,7 +10,7 @@ from models.artefact import Artefact
 from models.churn import ChurnModel
 from training import plots
 from training.baselines import RECENCY_RULE, RecencyRule, recency_score
-from training.dataset import Data, Fit, Plan, rows_at
+from training.dataset import Data, Fit, Plan
 from training.metrics import CHURN_MEASURES, Floats, compare, evaluate
 from training.recipes import Recipe, Report
 
@@ -29,8 +29,7 @@ class ChurnRecipe(Recipe[ChurnModel]):
 
     def fit(self, data: Data, *, final: bool) -> ChurnModel:
         """Fit on the training cutoffs and calibrate on the next closed window."""
-        fit = _fit_of(data, final)
-        learn, calibrate = rows_at(data.rows, fit.training), rows_at(data.rows, [fit.calibration])
+        learn, calibrate = data.learned(_fit_of(data, final))
         threads = self.settings.threads if len(learn) >= ROWS_WORTH_THREADS else 1
         model = ChurnModel(data.horizon_days, num_threads=threads, seed=self.settings.seed)
         return model.fit(learn, learn["churned"].to_numpy(), calibration=(calibrate, calibrate["churned"].to_numpy()))
@@ -55,7 +54,7 @@ class ChurnRecipe(Recipe[ChurnModel]):
         """Judge against the recency rule, whose probabilities come from the calibration window."""
         heldout = data.heldout
         outcome, silence = self.outcome(heldout), recency_score(heldout)
-        rule = RecencyRule.fit(rows_at(data.rows, [_fit_of(data, final=False).calibration]))
+        rule = RecencyRule.fit(data.learned(_fit_of(data, final=False))[1])
         seed = self.settings.seed
         return Report(
             metrics=evaluate(CHURN_MEASURES, outcome, prediction, seed=seed),

@@ -96,7 +96,10 @@ def plan_origins(records: Records, as_of: AsOf, horizon_days: int) -> Plan:
 class Data:
     """What a training goes by: labelled snapshot rows at every cutoff, and the snapshot at the end.
 
-    ``plan`` is None where nothing needs labels to be fitted; then the rows stand at the hold-out alone.
+    ``rows`` stand at the final fit's cutoffs, of which the hold-out is the latest, and their labels use all that is
+    known at ``end``. ``judged`` stand at the judged fit's cutoffs, and their labels use what was known when its last
+    window closed: a line learned later, whenever it happened, is not for it. ``plan`` is None where nothing needs
+    labels to be fitted; then ``rows`` stand at the hold-out alone and ``judged`` is empty.
     """
 
     records: Records
@@ -104,6 +107,7 @@ class Data:
     end: AsOf
     holdout: AsOf
     rows: pd.DataFrame
+    judged: pd.DataFrame
     latest: pd.DataFrame
     plan: Plan | None
 
@@ -112,27 +116,39 @@ class Data:
         """Labelled rows of the hold-out."""
         return rows_at(self.rows, [self.holdout])
 
+    def learned(self, fit: Fit) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return the training and the calibration rows of a fit of the plan, labelled with what it may know."""
+        rows = self.rows if fit.closed_until == self.end else self.judged
+        return rows_at(rows, fit.training), rows_at(rows, [fit.calibration])
+
 
 def gather(records: Records, as_of: AsOf, horizon_days: int, *, fits_on_labels: bool) -> Data:
     """Build every snapshot a training needs in one pass over the records, and label what is closed."""
     end = observed_until(records, as_of)
     plan = plan_origins(records, as_of, horizon_days) if fits_on_labels else None
     holdout = plan.holdout if plan else holdout_cutoff(records, as_of, horizon_days)
-    cutoffs = plan.cutoffs if plan else (holdout,)
-    snapshot = build_snapshot(records, [*cutoffs, end])
-    rows = with_labels(rows_at(snapshot, cutoffs), records, cutoffs, horizon_days, as_of)
-    return Data(records, horizon_days, end, holdout, rows, rows_at(snapshot, [end]), plan)
+    snapshot = build_snapshot(records, [*(plan.cutoffs if plan else (holdout,)), end])
+    rows = with_labels(snapshot, records, plan.final.cutoffs if plan else (holdout,), horizon_days, end)
+    judged = rows[:0]
+    if plan:
+        judged = with_labels(snapshot, records, plan.judged.cutoffs, horizon_days, plan.judged.closed_until)
+    return Data(records, horizon_days, end, holdout, rows, judged, rows_at(snapshot, [end]), plan)
 
 
 def with_labels(
     snapshot: pd.DataFrame, records: Records, cutoffs: Iterable[AsOf], horizon_days: int, as_of: AsOf
 ) -> pd.DataFrame:
-    """Return the snapshot's rows with ``churned``, ``actual_orders`` and ``actual_spend`` beside them."""
+    """Return the snapshot's rows at the cutoffs with ``churned``, ``actual_orders`` and ``actual_spend`` beside them.
+
+    Lines not known before ``as_of`` are not used.
+    """
+    cutoffs = tuple(cutoffs)
     labels = pd.concat(
         [label(records, moment, horizon_days, as_of).assign(as_of=_stamp(moment)) for moment in cutoffs],
         ignore_index=True,
     )
-    rows = snapshot.merge(labels, how="outer", on=["as_of", "customer_id"], validate="one_to_one", indicator=True)
+    at_cutoffs = rows_at(snapshot, cutoffs)
+    rows = at_cutoffs.merge(labels, how="outer", on=["as_of", "customer_id"], validate="one_to_one", indicator=True)
     if (rows["_merge"] != "both").any():
         raise InsufficientData(f"{records.name}: snapshot and labels disagree about who was a customer at a cutoff")
     return rows.drop(columns="_merge").astype({"churned": "bool"})

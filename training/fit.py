@@ -3,8 +3,7 @@
 import hashlib
 import platform
 import tempfile
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -52,7 +51,6 @@ class TrainingResult:
     fingerprint: str
     digest: str
     run_id: str
-    seconds: float
 
     @property
     def verdict(self) -> Verdict | None:
@@ -71,44 +69,17 @@ class TrainingResult:
         return "\n".join(lines)
 
 
-def train_churn(
-    records: Records, as_of: AsOf, horizon_days: int = 90, *, progress: Progress | None = None
-) -> TrainingResult:
-    """Train the churn model on everything before ``as_of``."""
-    return _train(("churn",), records, as_of, horizon_days, progress)[0]
-
-
-def train_clv(
-    records: Records, as_of: AsOf, horizon_days: int = 90, *, progress: Progress | None = None
-) -> TrainingResult:
-    """Train the value model on everything before ``as_of``."""
-    return _train(("clv",), records, as_of, horizon_days, progress)[0]
-
-
-def train_segments(
-    records: Records, as_of: AsOf, horizon_days: int = 90, *, progress: Progress | None = None
-) -> TrainingResult:
-    """Learn the segments' thresholds from everything before ``as_of``."""
-    return _train(("segments",), records, as_of, horizon_days, progress)[0]
-
-
 def train_all(
-    records: Records, as_of: AsOf, horizon_days: int = 90, *, progress: Progress | None = None
+    records: Records, as_of: AsOf, horizon_days: int, *, progress: Progress | None = None
 ) -> tuple[TrainingResult, ...]:
-    """Train every model from one pass over the records."""
-    return _train(tuple(RECIPES), records, as_of, horizon_days, progress)
+    """Train every model on everything before ``as_of``."""
+    return train(tuple(RECIPES), records, as_of, horizon_days, progress=progress)
 
 
-TRAINERS: Mapping[str, Callable[[Records, AsOf, int], TrainingResult]] = {
-    "churn": train_churn,
-    "clv": train_clv,
-    "segments": train_segments,
-}
-
-
-def _train(
-    names: tuple[str, ...], records: Records, as_of: AsOf, horizon_days: int, progress: Progress | None
+def train(
+    names: Sequence[str], records: Records, as_of: AsOf, horizon_days: int, *, progress: Progress | None = None
 ) -> tuple[TrainingResult, ...]:
+    """Train some of ``RECIPES`` on everything before ``as_of``, from one pass over the records."""
     config, say = settings(), progress or (lambda _: None)
     with training_lock(config.home, f"training of {', '.join(names)}"):
         say("building snapshots at past cutoffs")
@@ -122,7 +93,7 @@ def _train(
 
 def run_job(recipe: Recipe[Any], data: Data, registry: Registry, config: Settings, say: Progress) -> TrainingResult:
     """Train one model in one run; the caller holds the home's lock."""
-    started, here = time.monotonic(), _here(config)
+    here = _here(config)
     registry.bury_dead_runs(recipe.name, here)
     title = f"{recipe.name} {data.end.day} {data.horizon_days}d"
     with registry.run(recipe.name, title, {**_tags(data), **here}) as run, tempfile.TemporaryDirectory() as folder:
@@ -160,7 +131,6 @@ def run_job(recipe: Recipe[Any], data: Data, registry: Registry, config: Setting
         fingerprint=digests["fingerprint"],
         digest=digest,
         run_id=run.run_id,
-        seconds=time.monotonic() - started,
     )
 
 
@@ -222,9 +192,11 @@ def _register(
 
 
 def _log_data(run: Run, recipe: Recipe[Any], data: Data) -> dict[str, str]:
-    learned = data.rows if recipe.fits_on_labels else data.latest
-    digests = {"training": fingerprint(learned), "holdout": fingerprint(data.heldout)}
-    for context, rows in (("training", learned), ("holdout", data.heldout)):
+    used = {"training": data.rows if recipe.fits_on_labels else data.latest, "holdout": data.heldout}
+    if recipe.fits_on_labels:
+        used["judged"] = data.judged
+    digests = {context: fingerprint(rows) for context, rows in used.items()}
+    for context, rows in used.items():
         run.log_dataset(f"{data.records.name} {context}", digests[context], data.records.name, _profile(rows), context)
     both = hashlib.sha256("".join(digests.values()).encode()).hexdigest()
     run.tag({"fingerprint": both})

@@ -20,6 +20,8 @@ LABEL_COLUMNS = ("customer_id", "churned", "actual_orders", "actual_spend")
 
 def window_end(records: Records, cutoff: AsOf, horizon_days: int) -> AsOf:
     """Return the first instant no longer in the label window."""
+    if cutoff == cutoff.earlier(0, records.timezone):  # a whole day, though one may begin at 01:00
+        return cutoff.earlier(-horizon_days, records.timezone)
     local = cutoff.instant.astimezone(ZoneInfo(records.timezone)).replace(tzinfo=None)
     return AsOf.parse(local + timedelta(days=horizon_days), records.timezone)
 

@@ -157,13 +157,16 @@ CHURN_MEASURES: Mapping[str, Measure] = MappingProxyType(
         "log_loss": log_loss,
         "brier": brier,
         "calibration_gap": calibration_gap,
-        "calibration_error": calibration_error,
         "calibration_slope": calibration_slope,
         "top_decile_lift": top_decile_lift,
     }
 )
 AMOUNT_MEASURES: Mapping[str, Measure] = MappingProxyType(
     {"rmse": rmse, "bias": bias, "normalised_gini": normalised_gini}
+)
+# For comparisons only: resampled, an absolute value near 0 is nearly always larger than the one that was measured.
+COMPARED_MEASURES: Mapping[str, Measure] = MappingProxyType(
+    {**CHURN_MEASURES, **AMOUNT_MEASURES, "calibration_error": calibration_error}
 )
 MORE_IS_BETTER = frozenset({"auc", "top_decile_lift", "normalised_gini"})
 
@@ -196,7 +199,7 @@ def compare(
     seed: int = 0,
 ) -> Comparison:
     """Compare two predictors on the same rows by a paired bootstrap; ``of`` says what was predicted."""
-    function = {**CHURN_MEASURES, **AMOUNT_MEASURES}[measure]
+    function = COMPARED_MEASURES[measure]
     y, p = _usable(outcome, model)
     _, q = _usable(outcome, baseline)
     even = np.ones(len(y))

@@ -140,7 +140,13 @@ def _enthrone(registry: Registry, version: Version, artefact: Path, action: str,
     """Publish, alias, log: killed in between, serving has one whole champion and the next promotion mends the rest."""
     before = registry.alias(version.name, CHAMPION)
     publish(config.shelf, version.name, str(version.number), artefact)
-    registry.set_alias(version.name, CHAMPION, version.number)
+    try:
+        registry.set_alias(version.name, CHAMPION, version.number)
+    except RegistryError as error:
+        raise RegistryError(
+            f"{version.name} version {version.number} serves already, but it could not be marked champion: {error}; "
+            f"to finish, run `perennial promote {version.name} --version {version.number}` again"
+        ) from error
     challenger = registry.alias(version.name, CHALLENGER)
     if challenger is not None and challenger.number == version.number:
         registry.set_alias(version.name, CHALLENGER, None)

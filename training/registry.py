@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from perennial.errors import PerennialError, RegistryError
+from perennial.errors import RegistryError
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 _QUIET = {
@@ -219,10 +219,16 @@ def _translated(uri: str) -> Iterator[None]:
         warnings.simplefilter("ignore")
         try:
             yield
-        except PerennialError:
-            raise
-        except Exception as error:
+        except _its_errors() as error:
             first_line = str(error).strip().partition("\n")[0]
             raise RegistryError(
-                f"the model registry at {uri} did not do what was asked ({first_line}); nothing was promoted"
+                f"the model registry at {uri} did not do what was asked ({first_line}); "
+                "see that it can be reached and written to, then run the command again"
             ) from error
+
+
+def _its_errors() -> tuple[type[Exception], ...]:
+    """Return what MLflow raises, or lets through from its database, its files and its network (an OSError, too)."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return (_mlflow().exceptions.MlflowException, SQLAlchemyError, OSError)

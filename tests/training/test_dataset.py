@@ -84,9 +84,10 @@ def test_too_short_a_log_says_how_many_days_are_missing_and_which_horizon_would_
 
 def test_snapshots_and_labels_agree_about_who_is_a_customer(company):
     data = gather(company, company.as_of(), 28, fits_on_labels=True)
-    assert set(data.rows["as_of"].unique()) == {pd.Timestamp(cutoff.instant) for cutoff in data.plan.cutoffs}
-    assert data.rows[["churned", "actual_orders", "actual_spend"]].notna().all().all()
-    assert (data.rows["churned"] == (data.rows["actual_orders"] == 0)).all()
+    for rows, fit in ((data.rows, data.plan.final), (data.judged, data.plan.judged)):
+        assert set(rows["as_of"].unique()) == {pd.Timestamp(cutoff.instant) for cutoff in fit.cutoffs}
+        assert rows[["churned", "actual_orders", "actual_spend"]].notna().all().all()
+        assert (rows["churned"] == (rows["actual_orders"] == 0)).all()
     assert data.heldout["as_of"].unique().tolist() == [pd.Timestamp(data.holdout.instant)]
     assert data.latest["as_of"].unique().tolist() == [pd.Timestamp(data.end.instant)]
     with pytest.raises(InsufficientData, match="disagree"):
@@ -110,14 +111,37 @@ def test_the_future_reaches_no_row(from_lines, simulate):
     changed = gather(from_lines(pd.concat([past, flood, last], ignore_index=True)),
                      AsOf.parse("2024-07-18", "UTC"), 28, fits_on_labels=True)  # fmt: skip
     assert changed.plan == honest.plan
-    seen = [pd.Timestamp(cutoff.instant) for cutoff in honest.plan.judged.cutoffs]
-    assert len(honest.rows[honest.rows.as_of.isin(seen)]) > 300
-    pd.testing.assert_frame_equal(
-        honest.rows[honest.rows.as_of.isin(seen)], changed.rows[changed.rows.as_of.isin(seen)]
-    )
+    assert len(honest.judged) > 300
+    pd.testing.assert_frame_equal(honest.judged, changed.judged)
     known = [name for name in honest.heldout if name not in ("churned", "actual_orders", "actual_spend")]
     pd.testing.assert_frame_equal(honest.heldout[known], changed.heldout[known])
     assert changed.heldout.churned.sum() == 0
+
+
+def test_the_judged_fit_learns_nothing_that_became_known_after_the_holdout_cutoff(from_lines, simulate):
+    """Purchases of its calibration window that came to light five days late: they never were, for it alone."""
+    lines, as_of = simulate(150, 200), AsOf.parse("2024-07-18", "UTC")
+    plan = plan_origins(from_lines(lines), as_of, 28)
+    opens, closes = plan.judged.calibration.naive_utc, plan.holdout.naive_utc
+    in_window = (lines.ordered_at >= opens) & (lines.ordered_at < closes)
+    late = pd.Timestamp(closes) + pd.Timedelta(days=5)
+    data = gather(
+        from_lines(lines.assign(known_at=lines.ordered_at.mask(in_window, late))), as_of, 28, fits_on_labels=True
+    )
+    without = gather(from_lines(lines[~in_window]), as_of, 28, fits_on_labels=True)
+    assert data.plan == without.plan == plan
+    for rows, expected in zip(data.learned(plan.judged), without.learned(plan.judged), strict=True):
+        pd.testing.assert_frame_equal(rows, expected)
+    calibration = data.learned(plan.judged)[1]
+    assert calibration.churned.all()
+    assert calibration.actual_spend.sum() == 0
+    told_in_time = gather(from_lines(lines), as_of, 28, fits_on_labels=True)
+    assert not told_in_time.learned(plan.judged)[1].churned.all()
+    outcomes = ["as_of", "customer_id", "churned", "actual_orders", "actual_spend"]
+    before = data.rows.as_of < pd.Timestamp(plan.holdout.instant)
+    pd.testing.assert_frame_equal(  # the final fit, later, knows them
+        data.rows.loc[before, outcomes], told_in_time.rows.loc[before, outcomes]
+    )
 
 
 def test_fingerprint_knows_every_value_and_no_order():

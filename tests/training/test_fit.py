@@ -1,8 +1,11 @@
 """Training end to end on a real registry: what is registered, what serves, and what a bad day leaves behind."""
 
 import json
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -16,7 +19,7 @@ from perennial.errors import ConvergenceError, InsufficientData, RegistryError
 from perennial.settings import settings
 from training.churn_recipe import ChurnRecipe
 from training.dataset import gather
-from training.fit import RECIPES, run_job, train_all, train_churn, train_clv, train_segments
+from training.fit import RECIPES, run_job, train, train_all
 from training.labels import label
 from training.lock import training_lock
 from training.metrics import Verdict
@@ -36,6 +39,11 @@ def trained(lasting_home, company):
 @pytest.fixture(scope="module")
 def registry(trained, lasting_home):
     return Registry(settings().mlflow_uri)
+
+
+def train_one(name, *question):
+    (result,) = train([name], *question)
+    return result
 
 
 def silent(_message):
@@ -109,7 +117,8 @@ def test_runs_carry_parameters_measures_plots_data_and_no_pickle(trained, regist
         assert run.info.status == "FINISHED"
         assert run.data.params["horizon_days"] == "28"
         assert run.data.tags["fingerprint"] == result.fingerprint
-        assert {"holdout", "training"} == {entry.tags[0].value for entry in run.inputs.dataset_inputs}
+        used = {"holdout", "training", "judged"} if name == "churn" else {"holdout", "training"}
+        assert used == {entry.tags[0].value for entry in run.inputs.dataset_inputs}
         for metric, interval in result.metrics.items():
             assert run.data.metrics[metric] == pytest.approx(interval.value)
         assert {file.path for file in registry._client.list_artifacts(result.run_id, "plots")} == {
@@ -125,7 +134,7 @@ def test_same_data_same_settings_same_artefact(trained, company, home):
     for name, result in trained.items():
         assert again[name].digest == result.digest, name
         assert again[name].fingerprint == result.fingerprint
-    alone = train_segments(company, company.as_of(), HORIZON_DAYS)
+    alone = train_one("segments", company, company.as_of(), HORIZON_DAYS)
     assert alone.digest == trained["segments"].digest
     assert alone.promoted  # not worse than itself
     assert "not distinguishable from champion 1" in alone.reason
@@ -142,10 +151,15 @@ class ConfusedChurn(ChurnRecipe):
     """Learns from labels of which most were shuffled."""
 
     def fit(self, data, *, final):
-        rows = data.rows.copy()
-        mixed = np.random.default_rng(0).random(len(rows)) < 0.8
-        rows.loc[mixed, "churned"] = rows.loc[mixed, "churned"].sample(frac=1, random_state=0).to_numpy()
-        return super().fit(type(data)(**{**vars(data), "rows": rows}), final=final)
+        frames = {"rows": shuffled(data.rows), "judged": shuffled(data.judged)}
+        return super().fit(replace(data, **frames), final=final)
+
+
+def shuffled(rows):
+    """Return labelled rows, four fifths of whose labels are somebody else's."""
+    mixed, rows = np.random.default_rng(0).random(len(rows)) < 0.8, rows.copy()
+    rows.loc[mixed, "churned"] = rows.loc[mixed, "churned"].sample(frac=1, random_state=0).to_numpy()
+    return rows
 
 
 class DivergingSegments(SegmentsRecipe):
@@ -187,7 +201,7 @@ def test_a_failed_fit_leaves_a_failed_run_and_the_champion(trained, registry, co
 
 
 def test_a_champion_of_another_horizon_is_not_compared(trained, company):
-    other = train_churn(company, company.as_of(), 21)
+    other = train_one("churn", company, company.as_of(), 21)
     assert not other.promoted
     assert "28 days, this version 21" in other.reason
     assert "perennial promote churn" in other.reason
@@ -195,7 +209,7 @@ def test_a_champion_of_another_horizon_is_not_compared(trained, company):
 
 def test_promotion_and_rollback_rehearsed(company, home):
     for back in (56, 28, 0):
-        train_segments(company, company.as_of().earlier(back, "UTC"), HORIZON_DAYS)
+        train_one("segments", company, company.as_of().earlier(back, "UTC"), HORIZON_DAYS)
     shelf = settings().shelf
     assert champions(shelf) == {"segments": "3"}
     first = (home / "models" / "segments" / "1" / "manifest.json").read_bytes()
@@ -221,16 +235,37 @@ def test_promotion_and_rollback_rehearsed(company, home):
     ]
 
 
+def in_database(home, statement):
+    with closing(sqlite3.connect(home / "mlflow.db")) as database, database:
+        database.execute(statement)
+
+
+def test_a_champion_the_registry_does_not_take_serves_already_and_is_promoted_again(company, home):
+    in_database(
+        home,
+        "CREATE TRIGGER full BEFORE INSERT ON registered_model_aliases BEGIN SELECT RAISE(ABORT, 'disk is full'); END",
+    )
+    again = r"segments version 1 serves already.*disk is full.*`perennial promote segments --version 1` again"
+    with pytest.raises(RegistryError, match=again):
+        train_one("segments", company, company.as_of(), HORIZON_DAYS)
+    assert champions(settings().shelf) == {"segments": "1"}
+    assert promotions(home) == []
+    in_database(home, "DROP TRIGGER full")
+    assert promote("segments", 1).startswith("segments version 1 is now the champion (at training: passed")
+    assert Registry(settings().mlflow_uri).alias("segments", CHAMPION).number == 1
+    assert [line.action for line in promotions(home)] == ["promote"]
+
+
 def test_a_champion_that_saw_later_records_is_not_beaten_by_default(company, home):
-    train_segments(company, company.as_of(), HORIZON_DAYS)
-    earlier = train_segments(company, company.as_of().earlier(56, "UTC"), HORIZON_DAYS)
+    train_one("segments", company, company.as_of(), HORIZON_DAYS)
+    earlier = train_one("segments", company, company.as_of().earlier(56, "UTC"), HORIZON_DAYS)
     assert not earlier.promoted
     assert "so no comparison is fair" in earlier.reason
 
 
 def test_a_damaged_registered_artefact_is_not_promoted(company, home):
-    train_segments(company, company.as_of().earlier(28, "UTC"), HORIZON_DAYS)
-    second = train_segments(company, company.as_of(), HORIZON_DAYS)
+    train_one("segments", company, company.as_of().earlier(28, "UTC"), HORIZON_DAYS)
+    second = train_one("segments", company, company.as_of(), HORIZON_DAYS)
     assert second.version == 2
     (damaged,) = (home / "mlruns").rglob(f"{second.run_id}/artifacts/model/*segments*.json")
     rollback("segments")
@@ -240,8 +275,8 @@ def test_a_damaged_registered_artefact_is_not_promoted(company, home):
     assert champions(settings().shelf) == {"segments": "1"}
 
 
-@pytest.mark.parametrize("train", [train_churn, train_clv])
-def test_one_time_buyers_teach_nothing_and_nothing_is_registered(from_lines, home, train):
+@pytest.mark.parametrize("name", ["churn", "clv"])
+def test_one_time_buyers_teach_nothing_and_nothing_is_registered(from_lines, home, name):
     rng = np.random.default_rng(0)
     lines = pd.DataFrame(
         {
@@ -252,10 +287,10 @@ def test_one_time_buyers_teach_nothing_and_nothing_is_registered(from_lines, hom
     )
     records = from_lines(lines)
     with pytest.raises(InsufficientData):
-        train(records, records.as_of(), HORIZON_DAYS)
+        train_one(name, records, records.as_of(), HORIZON_DAYS)
     assert champions(settings().shelf) == {}
     with pytest.raises(RegistryError, match="no version"):
-        Registry(settings().mlflow_uri).version(train.__name__.removeprefix("train_"))
+        Registry(settings().mlflow_uri).version(name)
 
 
 def test_busy(company, home):
@@ -263,7 +298,7 @@ def test_busy(company, home):
         training_lock(home, "training of churn"),
         pytest.raises(RegistryError, match="busy: training of churn by process"),
     ):
-        train_clv(company, company.as_of(), HORIZON_DAYS)
+        train_one("clv", company, company.as_of(), HORIZON_DAYS)
 
 
 @pytest.mark.slow
@@ -294,5 +329,5 @@ def test_training_as_of_a_day_is_training_on_the_log_up_to_it(from_lines, simula
     as_of = AsOf.parse("2024-08-01", "UTC")
     assert (lines.ordered_at.dt.date == as_of.earlier(1, "UTC").day).any()  # so that the shorter log ends there too
     whole, cut = from_lines(lines), from_lines(lines[lines.ordered_at < as_of.naive_utc])
-    results = [train_churn(records, as_of, HORIZON_DAYS) for records in (whole, cut)]
+    results = [train_one("churn", records, as_of, HORIZON_DAYS) for records in (whole, cut)]
     assert results[0].digest == results[1].digest

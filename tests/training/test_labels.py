@@ -143,3 +143,13 @@ def test_only_the_window_and_who_is_a_customer_matter(from_lines, events):
         assert row.actual_orders == len(bought)
         assert row.churned == (not bought)
         assert row.actual_spend == sum(amount for name, _, amount in window if name == who)
+
+
+def test_a_window_of_whole_days_ends_with_a_day_even_where_a_day_begins_at_one(from_lines):
+    """In São Paulo 4 November 2018 had no midnight."""
+    records = from_lines(
+        pd.DataFrame({"customer_id": ["a"], "ordered_at": ["2018-12-31T12:00:00"], "amount": [1.0]}),
+        "America/Sao_Paulo",
+    )
+    for opens, closes in (("2018-11-04", "2018-12-02"), ("2018-10-07", "2018-11-04")):
+        assert window_end(records, AsOf.parse(opens, records.timezone), 28) == AsOf.parse(closes, records.timezone)

@@ -33,7 +33,7 @@ def test_weighted_measures_equal_scikit_learn(drawn, name, oracle):
 def test_a_weight_is_a_repeated_row(drawn):
     outcome, probability, weight = drawn
     again = weight.astype(int)
-    for name, measure in {**CHURN_MEASURES, **metrics.AMOUNT_MEASURES}.items():
+    for name, measure in metrics.COMPARED_MEASURES.items():
         repeated = measure(np.repeat(outcome, again), np.repeat(probability, again), np.ones(again.sum()))
         assert measure(outcome, probability, weight) == pytest.approx(repeated, abs=1e-9), name
 
@@ -106,3 +106,10 @@ def test_verdicts_say_what_the_interval_allows(drawn):
 def test_what_cannot_be_measured_is_refused(outcome, prediction):
     with pytest.raises(InsufficientData):
         evaluate(CHURN_MEASURES, outcome, prediction)
+
+
+def test_an_interval_holds_its_value_even_where_calibration_is_exact(drawn):
+    outcome, probability, _ = drawn
+    exact = probability + outcome.mean() - probability.mean()
+    for name, interval in evaluate(CHURN_MEASURES, outcome, exact.clip(0, 1)).items():
+        assert interval.low <= interval.value <= interval.high, name
