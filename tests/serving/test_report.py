@@ -196,7 +196,7 @@ def test_a_single_customer_and_no_consent_still_make_a_report(tmp_path: Path) ->
     made = with_cells(run(1), {"consented_channels": [None], "clv": [0.0], "next_order_expected_on": [None]})
     text = page_of(tmp_path, made).text
     assert "Of 1 customers" in text
-    assert "Nobody on the early-warning list may be contacted today." in text
+    assert "Nobody on the early-warning list may be contacted today: no consent" in text
 
 
 def test_the_same_scores_give_the_same_page(tmp_path: Path) -> None:
