@@ -14,7 +14,6 @@ from typing import Literal
 Unit = Literal["count", "days", "money", "share", "mean", "times", "trend", "score"]
 Direction = Literal["good", "bad", "neutral"]
 Language = Literal["en", "zh"]
-KEY_COLUMNS = ("customer_id", "as_of")
 TREND_WORDS = MappingProxyType(
     {
         "en": ("down to nothing", "down {:.0%}", "unchanged", "up {:.0%}", "up from nothing"),

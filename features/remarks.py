@@ -52,9 +52,12 @@ def of_input(connection: duckdb.DuckDBPyConnection, section: Section, opened: In
     """Remarks about one file: columns nobody asked for, rows that are equal in every column."""
     notes = []
     used = {mapped.column for mapped in section.fields.values()}
-    unused = [name for name in opened.columns if name not in used]
+    unused = [name for name in opened.columns if name not in used and name not in section.attributes]
     if unused:
         notes.append(f"{opened.name}: columns not used: {', '.join(unused)}")
+    if section.attributes:
+        own = ", ".join(section.attributes)
+        notes.append(f"{opened.name}: attributes of your own are there, but nothing reads them yet: {own}")
     columns = ", ".join(identifier(name) for name in opened.columns)
     same = connection.execute(f"SELECT count(*) - count(DISTINCT hash({columns})) FROM {opened.relation}").fetchall()
     if same[0][0]:

@@ -6,10 +6,8 @@ version of each model that serves.
 """
 
 import errno
-import fcntl
 import hashlib
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -20,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from perennial.errors import ArtefactError, OutputError
+from perennial.files import locked, replacing, sync
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -56,12 +55,13 @@ def write_artefact(directory: Path, kind: str, files: Mapping[str, bytes], meta:
         staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
         try:
             for name, data in contents.items():
-                _write_synced(staging / name, data)
+                (staging / name).write_bytes(data)
+                sync(staging / name)
             staging.chmod(0o755)  # mkdtemp's 0700 would hide the shelf from a service run by another user
             staging.rename(directory)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
-        _sync_directory(directory.parent)
+        sync(directory.parent)
     return directory
 
 
@@ -91,13 +91,14 @@ def publish(shelf: Path, name: str, version: str, directory: Path) -> None:
     """
     shelf, source = Path(shelf), _verified(Path(directory))
     target = _place(shelf, name, version)
-    with _locked(shelf):
+    with _writing(shelf), locked(shelf):
         if not target.exists():
             write_artefact(target, source.kind, source.files, source.meta)
         elif _verified(target).digest != source.digest:
             raise ArtefactError(f"{target}: another model stands there already; publish this one under a new version")
         chosen = {**champions(shelf), name: version}
-        _replace_synced(shelf / CHAMPIONS, json.dumps(chosen, indent=2, sort_keys=True).encode() + b"\n")
+        with replacing(shelf / CHAMPIONS) as table:
+            table.write_bytes(json_file(chosen))
 
 
 def champions(shelf: Path) -> dict[str, str]:
@@ -197,38 +198,3 @@ def _writing(target: Path) -> Iterator[None]:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
             raise ArtefactError(f"{target}: something stands there already; choose a new folder") from None
         raise OutputError(f"{target}: cannot be written ({error.strerror}); nothing was changed") from error
-
-
-@contextmanager
-def _locked(shelf: Path) -> Iterator[None]:
-    """Let one publisher at a time change the shelf; the lock ends with the process."""
-    with _writing(shelf):
-        shelf.mkdir(parents=True, exist_ok=True)
-        with (shelf / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-
-
-def _write_synced(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _replace_synced(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        _write_synced(temporary, data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync_directory(path.parent)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -21,7 +21,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import special
 
-from models.likelihood import Evaluation, Floats, sum_products
+from models.likelihood import Evaluation, sum_products
+from models.matrix import Floats
 
 _NEAR_ONE = 3e-3  # wide enough that the nodes lose few digits, narrow enough that interpolation loses none
 _TERMS, _MAX_TERMS = 4096, 50_000_000

@@ -6,7 +6,6 @@ calibrated on a snapshot later than every one it was fitted on. Classes are neve
 stays true. With too few customers the purchases model stands alone, and the grade says so.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
@@ -16,6 +15,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from features.catalogue import MODEL_FEATURES
+from models.artefact import json_file, read_json_file
 from models.calibration import (
     FITTED_MIN_ROWS,
     Calibration,
@@ -139,14 +139,14 @@ class ChurnModel:
             "facts": asdict(self.facts_),
             "grade": self.grade_,
         }
-        files = {FILE: json.dumps(state, indent=1, sort_keys=True, allow_nan=False).encode()}
+        files = {FILE: json_file(state)}
         return files if self._booster is None else {**files, TREES_FILE: self._booster.model_to_string().encode()}
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes], *, num_threads: int = 1) -> Self:
         """Read what `to_files` wrote; one thread unless said, because a service scores few rows at a time."""
+        state = read_json_file(files, FILE)
         try:
-            state = json.loads(files[FILE])
             boosting = Boosting(**state["boosting"])
             model = cls(state["horizon_days"], num_threads=num_threads, seed=state["seed"], boosting=boosting)
             model._restore(state, files)

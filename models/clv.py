@@ -11,7 +11,7 @@ import pandas as pd
 from models.artefact import json_file, read_json_file
 from models.btyd_kernel import collapse, discounted_purchases, log_no_purchase
 from models.futures import Futures, Histories
-from models.likelihood import Floats
+from models.matrix import Floats
 from models.purchases import BetaGeoModel, GeoModel, ModifiedBetaGeoModel
 from models.spend import GammaGammaModel
 from models.summary import read_columns, read_history
@@ -106,7 +106,9 @@ class ClvModel:
         """Predict orders and spend over the score horizon ``horizon_days`` and value over the model's own horizon.
 
         ``churn_probability``, (n_customers,) in 0 to 1, is a better judgement of who buys within ``horizon_days``: it
-        sets how likely each customer is still there, so that every column but ``p_alive`` agrees with it.
+        sets how likely each customer is still there, so that every column but ``p_alive`` agrees with it. Where it is
+        lower than the purchases model can go (P(no purchase) of a customer certainly still there), the columns speak of
+        a customer certainly still there, and so of somewhat fewer purchases than it asks for.
 
         ``margin_rate`` (one, or one per customer, 0 to 1) turns revenue into margin in the ``clv`` columns; without it
         they are revenue. ``low`` and ``high`` are the 5th and 95th percentile of what will really happen, so a mean can

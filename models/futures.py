@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy import special
 
 from models.btyd_kernel import GeoParams, log_odds_left
-from models.likelihood import Floats
+from models.matrix import Floats
 from models.purchases import GeoModel
 from models.spend import GammaGammaModel
 

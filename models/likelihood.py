@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from models.artefact import json_file, read_json_file
+from models.matrix import Floats
 from perennial.errors import ArtefactError, ConvergenceError
 
-Floats = npt.NDArray[np.float64]
 Evaluation = tuple[float, Floats, Floats]
 """Log-likelihood, its gradient and its Hessian in the log parameters."""
 
@@ -150,10 +149,6 @@ class LikelihoodModel:
         """Turn standard normals into parameters as uncertain as Laplace's approximation; both (n_draws, n_params)."""
         root = np.linalg.cholesky(self.covariance_log_)
         return np.asarray(np.exp(np.log(list(self.params_.values())) + normals @ root.T))
-
-    def sample_parameters(self, n_draws: int, rng: np.random.Generator) -> Floats:
-        """Draw parameters in the order of ``parameter_names``, of shape (n_draws, n_params)."""
-        return self.parameters_at(rng.standard_normal((n_draws, len(self.parameter_names))))
 
     def to_json(self) -> dict[str, Any]:
         """Return the fitted state as plain JSON values."""

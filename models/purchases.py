@@ -14,7 +14,8 @@ from models.btyd_kernel import (
     log_no_purchase,
     log_odds_left,
 )
-from models.likelihood import Floats, LikelihoodModel, LogNormalPrior, maximise
+from models.likelihood import LikelihoodModel, LogNormalPrior, maximise
+from models.matrix import Floats
 from models.summary import read_history
 from perennial.errors import InsufficientData
 

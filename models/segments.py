@@ -3,7 +3,6 @@
 The thresholds are learned from a snapshot; the rules that use them are the tables of `models.segment_rules`.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
@@ -12,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from models.artefact import json_file, read_json_file
 from models.matrix import Floats, columns_of
 from models.segment_rules import RULES, ContactTier, LifecycleStage, Potential, Rule, Segment, ValueTier
 from perennial.errors import ArtefactError, InsufficientData
@@ -80,17 +80,14 @@ class SegmentModel:
             year_spend=_fifths(given["spend_365d"]),
             usual_long_gap_days=float(np.median(long_gap)),
             least_long_gap_days=max(1.0, float(np.quantile(long_gap, 0.25))),
-            settling_days=3.0 * float(np.median(gap)),
+            settling_days=GAPS_OF_A_RHYTHM * float(np.median(gap)),
             few_repeats=float(np.median(given["frequency"])),
             order_value=float(np.nanmedian(given["order_value_mean"])),
         )
         return self
 
-    def predict(self, snapshot: pd.DataFrame, context: pd.DataFrame | None = None) -> pd.DataFrame:
-        """Return ``value_tier, lifecycle_stage, contact_tier, potential, segment`` on the snapshot's index.
-
-        ``context`` is where need types will look; the five columns do not depend on it.
-        """
+    def predict(self, snapshot: pd.DataFrame) -> pd.DataFrame:
+        """Return ``value_tier, lifecycle_stage, contact_tier, potential, segment`` on the snapshot's index."""
         facts = self.facts(snapshot)
         codes: dict[str, NDArray[np.object_]] = {}
         for column, rules in RULES.items():
@@ -123,17 +120,16 @@ class SegmentModel:
 
     def to_files(self) -> dict[str, bytes]:
         """Artefact files: one JSON with the thresholds."""
-        return {FILE: json.dumps(asdict(self.thresholds_), indent=1, sort_keys=True, allow_nan=False).encode()}
+        return {FILE: json_file(asdict(self.thresholds_))}
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> Self:
         """Read what `to_files` wrote."""
-        model = cls()
+        model, state = cls(), read_json_file(files, FILE)
         try:
-            values: dict[str, Any] = json.loads(files[FILE])
-            typed: dict[str, Any] = {name: _typed(value) for name, value in values.items()}
+            typed: dict[str, Any] = {name: _typed(value) for name, value in state.items()}
             model.thresholds_ = Thresholds(**typed)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError) as error:
             raise ArtefactError(f"segment model: {FILE} is from another format ({error!r}); train it again") from error
         return model
 

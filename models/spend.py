@@ -7,7 +7,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import special
 
-from models.likelihood import Evaluation, Floats, LikelihoodModel, LogNormalPrior, maximise, sum_products
+from models.likelihood import Evaluation, LikelihoodModel, LogNormalPrior, maximise, sum_products
+from models.matrix import Floats
 from models.summary import read_columns
 from perennial.errors import ConvergenceError, InsufficientData
 

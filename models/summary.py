@@ -6,24 +6,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from models.likelihood import Floats
+from models.matrix import Floats, columns_of
 from perennial.errors import SourceError
 
 
 def read_columns(summary: pd.DataFrame, names: Sequence[str]) -> tuple[Floats, ...]:
-    """Return the named columns as float64 arrays; missing values are NaN."""
-    missing = [name for name in names if name not in summary.columns]
-    if missing:
-        raise SourceError(
-            f"summary lacks the column {', '.join(missing)}; it has {', '.join(map(str, summary.columns))}"
-        )
-    columns = []
-    for name in names:
-        try:
-            columns.append(summary[name].to_numpy(dtype=np.float64, na_value=np.nan))
-        except (TypeError, ValueError):
-            raise SourceError(f"summary column {name} holds {summary[name].dtype} values; numbers are needed") from None
-    return tuple(columns)
+    """Return the named columns as arrays (n,) of their own; see `columns_of`."""
+    return tuple(np.ascontiguousarray(columns_of(summary, names).T))
 
 
 def read_history(summary: pd.DataFrame) -> tuple[Floats, Floats, Floats]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from perennial.errors import OutputError, PerennialError
+from perennial.files import replacing
 
 if TYPE_CHECKING:
     from features.records import Records
@@ -111,11 +112,9 @@ def features(
     instant = records.as_of(as_of)
     with _working(f"Building features as of {instant.day} …"):
         snapshot = build_snapshot(records, instant)
-        partial = output.with_name(f".{output.name}.partial")
         try:
-            output.parent.mkdir(parents=True, exist_ok=True)
-            snapshot.to_parquet(partial, index=False)
-            partial.replace(output)
+            with replacing(output) as partial:
+                snapshot.to_parquet(partial, index=False)
         except OSError as error:
             raise OutputError(f"{output} could not be written ({error}); nothing there was changed") from error
     typer.echo(f"{len(snapshot):,} customers × {snapshot.shape[1] - 2} features as of {instant.day} → {output}")

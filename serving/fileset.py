@@ -5,9 +5,7 @@ Moving that one link is the only step that changes what readers see, so a kill o
 A copy of the folder with the links followed is a plain folder and reads the same.
 """
 
-import fcntl
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from perennial.errors import OutputError
+from perennial.files import locked, sync
 
 MANIFEST = "manifest.json"
 CURRENT = ".current"
@@ -25,7 +24,7 @@ def publish(directory: Path, write: Callable[[Path], None]) -> None:
 
     ``write`` leaves its manifest last. Any failure leaves what ``directory`` showed before.
     """
-    with _locked(directory):
+    with _writing(directory), locked(directory):
         _sweep(directory)
         staging = Path(tempfile.mkdtemp(prefix=".partial-", dir=directory))
         try:
@@ -34,7 +33,7 @@ def publish(directory: Path, write: Callable[[Path], None]) -> None:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
         _link(directory / CURRENT, complete.name)
-        _sync(directory)
+        sync(directory)
         _show(directory, complete)
         _sweep(directory)
 
@@ -52,13 +51,9 @@ def sha256(path: Path) -> str:
 
 
 @contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """Let one writer at a time change the folder; the lock ends with the process."""
+def _writing(directory: Path) -> Iterator[None]:
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with (directory / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+        yield
     except OSError as error:
         raise OutputError(
             f"{directory}: cannot be written ({error.strerror or error}); what was there before is unchanged. "
@@ -69,8 +64,8 @@ def _locked(directory: Path) -> Iterator[None]:
 def _settle(directory: Path, staging: Path) -> Path:
     """Sync the staged files and give their folder its lasting name, which its manifest determines."""
     for path in sorted(staging.rglob("*")):
-        _sync(path)
-    _sync(staging)
+        sync(path)
+    sync(staging)
     complete = directory / f".set-{sha256(staging / MANIFEST)[:16]}"
     if complete.exists():  # the same content once more; a damaged copy of it is put right
         if all(_same(path, complete / path.relative_to(staging)) for path in staging.rglob("*") if path.is_file()):
@@ -98,7 +93,7 @@ def _show(directory: Path, complete: Path) -> None:
     for path in directory.iterdir():
         if path.is_symlink() and not path.exists():
             path.unlink()
-    _sync(directory)
+    sync(directory)
 
 
 def _link(path: Path, target: str) -> None:
@@ -115,11 +110,3 @@ def _sweep(directory: Path) -> None:
         for path in directory.glob(pattern):
             if path.resolve() != shown:
                 shutil.rmtree(path, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,7 +1,5 @@
 """One offline HTML file that a marketer reads: the score files in words and pictures."""
 
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from perennial.errors import OutputError
+from perennial.files import replacing
 from serving import charts
 from serving.batch import ScoreSet, read_scores
 from serving.codes import CHURN_BANDS, CODE_LISTS, Language
@@ -187,20 +186,10 @@ def _weeks(facts: Facts, words: Words) -> Markup:
 
 def _replace(path: Path, data: bytes) -> None:
     """Write a file in one step; what stood there stays when that fails."""
-    temporary = ""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)  # mkstemp's 0600 would hide the report from colleagues
-        Path(temporary).replace(path)
+        with replacing(path) as temporary:
+            temporary.write_bytes(data)
     except OSError as error:
         raise OutputError(
             f"{path}: cannot be written ({error.strerror}); the report there before is unchanged"
         ) from error
-    finally:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)

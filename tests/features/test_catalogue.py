@@ -6,7 +6,7 @@ import string
 
 import pytest
 
-from features.catalogue import FEATURES, KEY_COLUMNS, MODEL_FEATURES
+from features.catalogue import FEATURES, MODEL_FEATURES
 from features.records import AsOf
 from features.snapshot import build_snapshot
 
@@ -49,7 +49,7 @@ def test_facts_are_complete_and_chinese_is_chinese(feature):
 
 def test_models_may_use_every_feature_and_no_key():
     assert set(MODEL_FEATURES) == {name for name, feature in FEATURES.items() if feature.model_input}
-    assert not set(KEY_COLUMNS) & set(FEATURES)
+    assert not {"customer_id", "as_of"} & set(FEATURES)
 
 
 ROW = dict.fromkeys(FEATURES, 1.0) | {
@@ -105,7 +105,7 @@ def test_a_trend_is_said_as_a_change(trend, words):
 def test_every_sentence_of_a_real_row_can_be_said(make_records, at):
     orders = [{"customer_id": "ann", "ordered_at": at(day), "amount": 7.0} for day in (1, 9)]
     snapshot = build_snapshot(make_records(orders=orders), AsOf.parse("2024-02-01", "UTC"))
-    assert list(snapshot.columns) == [*KEY_COLUMNS, *FEATURES]
+    assert list(snapshot.columns) == ["customer_id", "as_of", *FEATURES]
     row = snapshot[list(FEATURES)].iloc[0].to_dict()
     for feature in FEATURES.values():
         for raises in (True, False):

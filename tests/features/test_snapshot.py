@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.catalogue import FEATURES, KEY_COLUMNS
+from features.catalogue import FEATURES
 from features.records import AsOf
 from features.snapshot import build_snapshot
 
@@ -154,7 +154,7 @@ def test_undefined_is_nan_and_nothing_else_is(make_records, log):
 def test_rows_are_customers_with_a_purchase_seen_before_the_cutoff(make_records, log):
     rows = build_snapshot(make_records(timezone=SHANGHAI, **log), AS_OF)
     assert list(rows.customer_id) == ["ann", "bob"]  # cem only returned; dee's order was not known yet
-    assert list(rows.columns) == [*KEY_COLUMNS, *FEATURES]
+    assert list(rows.columns) == ["customer_id", "as_of", *FEATURES]
     assert str(rows.as_of.dtype) == "datetime64[us, UTC]"
     assert (rows.as_of == AS_OF.instant).all()
     assert (rows.dtypes[list(FEATURES)] == np.float64).all()
@@ -204,7 +204,7 @@ def test_worse_of_two_answers_at_one_instant_counts(make_records, at):
 def test_no_customer_gives_an_empty_frame_of_the_same_shape(make_records, at):
     rows = build_snapshot(make_records(orders=[line("ann", at(9), 1.0)]), AsOf.parse("2024-01-01", "UTC"))
     assert rows.empty
-    assert list(rows.columns) == [*KEY_COLUMNS, *FEATURES]
+    assert list(rows.columns) == ["customer_id", "as_of", *FEATURES]
 
 
 def test_cdnow_gives_the_published_summary(make_records):
