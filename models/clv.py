@@ -106,9 +106,10 @@ class ClvModel:
         """Predict orders and spend over the score horizon ``horizon_days`` and value over the model's own horizon.
 
         ``churn_probability``, (n_customers,) in 0 to 1, is a better judgement of who buys within ``horizon_days``: it
-        sets how likely each customer is still there, so that every column but ``p_alive`` agrees with it. Where it is
-        lower than the purchases model can go (P(no purchase) of a customer certainly still there), the columns speak of
-        a customer certainly still there, and so of somewhat fewer purchases than it asks for.
+        sets how likely each customer is still there for every column; ``p_alive`` stays MBG/NBD's, but never below the
+        probability of buying, since who buys is alive. Where it is lower than the purchases model can go (P(no
+        purchase) of a customer certainly still there), the columns speak of a customer certainly still there, and so
+        of somewhat fewer purchases than it asks for.
 
         ``margin_rate`` (one, or one per customer, 0 to 1) turns revenue into margin in the ``clv`` columns; without it
         they are revenue. ``low`` and ``high`` are the 5th and 95th percentile of what will really happen, so a mean can
@@ -123,7 +124,7 @@ class ClvModel:
         order_range, value_range = self._ranges(snapshot, horizon_days, alive)
         return pd.DataFrame(
             {
-                "p_alive": self.alive_.predict_alive(snapshot),
+                "p_alive": self._p_alive(snapshot, churn_probability),
                 "expected_orders": orders,
                 "expected_orders_low": order_range[:, 0],
                 "expected_orders_high": order_range[:, 1],
@@ -142,6 +143,10 @@ class ClvModel:
     @property
     def _discount_rate_per_day(self) -> float:
         return float(np.log1p(self.discount_rate_per_year)) / _DAYS_PER_YEAR
+
+    def _p_alive(self, snapshot: pd.DataFrame, churn_probability: npt.ArrayLike | None) -> Floats:
+        latent = self.alive_.predict_alive(snapshot)
+        return latent if churn_probability is None else np.maximum(latent, 1 - np.asarray(churn_probability, float))
 
     def _there(self, snapshot: pd.DataFrame, days: float, churn_probability: npt.ArrayLike) -> Floats:
         """Return the P(alive) under which P(no purchase within ``days``) is the churn probability, 1 at most."""

@@ -168,12 +168,21 @@ def score(
 ) -> None:
     """Score every customer, propose the next best action, write the files and load the serving store."""
     from perennial.settings import settings
-    from serving.batch import score_to
+    from serving.batch import read_scores, score_to
 
     records = _records(source)
     with _working("Scoring …"):
         manifest = score_to(output, records, records.as_of(as_of), language.value, settings())
+        scores = read_scores(output).scores
     typer.echo(f"{manifest.customers:,} customers scored as of {manifest.as_of:%Y-%m-%d} → {output}")
+    held_back = scores["suppressed_by"].value_counts()
+    counts = ", ".join(f"{count:,} {code}" for code, count in held_back.items())
+    typer.echo(f"{(scores['action_id'] != 'do_nothing').sum():,} have a next action; held back: {counts or 'nobody'}")
+    if held_back.get("no_consent", 0) > len(scores) / 2:
+        typer.echo(
+            "Most customers have not consented: map a [consents] table, or say "
+            'consent_default = "allow" in the source file if you may contact them.'
+        )
 
 
 @app.command()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -12,7 +13,7 @@ from perennial.errors import OutputError
 from perennial.files import replacing
 from serving import charts
 from serving.batch import ScoreSet, read_scores
-from serving.codes import CHURN_BANDS, CODE_LISTS, Language
+from serving.codes import CHURN_BANDS, CODE_LISTS, Language, churn_band
 from serving.lists import READY_LISTS
 from serving.manifest import definition
 from serving.report_facts import HISTOGRAM_BINS, Facts, Group, collect
@@ -114,16 +115,12 @@ def _histogram(facts: Facts, words: Words) -> Markup:
     return charts.histogram(
         "hist",
         facts.histogram,
-        [charts.BAND_COLOURS[_band_at((low + high) / 2)] for low, high in pairwise(edges)],
+        [charts.BAND_COLOURS[band] for band in churn_band(np.array(edges[:-1]))],
         tips,
         words.say("risk_hist"),
         words.say("risk_hist_d", count=words.count(facts.headline.customers), low=largest[0], high=largest[1]),
         words.say("risk_axis", days=words.count(words.manifest.horizon_days)),
     )
-
-
-def _band_at(probability: float) -> str:
-    return [band for band, low in CHURN_BANDS.items() if low <= probability][-1]
 
 
 def _concentration(facts: Facts, words: Words) -> Markup:

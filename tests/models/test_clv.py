@@ -90,7 +90,7 @@ def test_value_is_the_mix_of_buying_and_not_buying(model, snapshot, horizon):
 def test_the_models_own_churn_probability_changes_nothing(model, snapshot, prediction):
     own = model.purchases_.predict_no_purchase(snapshot, horizon_days=90)
     told = model.predict(snapshot, horizon_days=90, churn_probability=own)
-    expectations = [name for name in prediction if not name.endswith(("_low", "_high"))]
+    expectations = [name for name in prediction if not name.endswith(("_low", "_high")) and name != "p_alive"]
     np.testing.assert_allclose(told[expectations], prediction[expectations], rtol=1e-6, atol=1e-9)
 
 
@@ -103,6 +103,8 @@ def test_a_churn_probability_from_elsewhere_decides_who_buys(model, snapshot):
     assert reachable.any()
     mixed = churn * told["clv_if_not"] + (1 - churn) * told["clv_if_buys"]
     np.testing.assert_allclose(mixed[reachable], told["clv"][reachable], rtol=1e-9)
+    assert (told["p_alive"] >= 1 - churn).all()
+    assert (told["p_alive"] >= model.alive_.predict_alive(snapshot)).all()
     gone = model.predict(snapshot, horizon_days=90, churn_probability=np.full(len(snapshot), 0.999))
     assert (gone["expected_orders_high"] == 0).all()
     assert (gone["clv_high"] == 0).mean() > 0.9
