@@ -12,6 +12,9 @@ import pandas as pd
 
 from perennial.errors import SourceError
 
+# Beyond these an instant is a slip, and arithmetic on it leaves the calendar.
+YEARS = range(1900, 2201)
+
 
 @dataclass(frozen=True, slots=True)
 class AsOf:
@@ -38,6 +41,8 @@ class AsOf:
         if not isinstance(value, datetime):
             value = datetime.combine(value, time.min)
         zone = ZoneInfo(timezone)
+        if value.year not in YEARS:
+            raise SourceError(f"as-of {value.date()} lies outside the years {YEARS[0]} to {YEARS[-1]}")
         local = value.replace(tzinfo=zone) if value.tzinfo is None else value.astimezone(zone)
         return cls(local.astimezone(UTC), local.date())
 
@@ -99,7 +104,10 @@ class Records:
     def as_of(self, value: str | date | datetime | AsOf | None = None) -> AsOf:
         """Read an instant in the source's zone; None is the day after the last order."""
         if value is not None:
-            return AsOf.parse(value, self.timezone)
+            chosen = AsOf.parse(value, self.timezone)
+            if chosen.instant > datetime.now(UTC) + timedelta(days=1):
+                raise SourceError(f"as-of {chosen.day} lies in the future: nothing is known of the days before it yet")
+            return chosen
         last = self.tables["orders"].local_at.max().to_pyarrow().as_py()
         if last is None:
             raise SourceError(f"{self.name}: no usable order, so no day to describe; see `perennial check`")

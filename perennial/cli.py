@@ -98,7 +98,10 @@ def check(source: SourceOption) -> None:
     """Read and validate the records; say what was accepted, corrected and quarantined, and why."""
     from features.usability import render
 
-    typer.echo(render(_records(source)))
+    records = _records(source)
+    typer.echo(render(records))
+    if not any(report.table == "orders" and report.accepted + report.corrected for report in records.reports):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -108,6 +111,8 @@ def features(
     """Write the snapshot: one row of behavioural features per customer at an instant."""
     from features.snapshot import build_snapshot
 
+    if output.is_dir() or not output.name:
+        raise OutputError(f"{output} is a folder; --output is the Parquet file to write")
     records = _records(source)
     instant = records.as_of(as_of)
     with _working(f"Building features as of {instant.day} …"):
@@ -244,6 +249,11 @@ def main() -> None:
     except PerennialError as error:
         typer.echo(f"perennial: {error}", err=True)
         sys.exit(1)
+    except (KeyboardInterrupt, RuntimeError) as error:
+        # DuckDB answers Ctrl-C with an error of its own
+        if isinstance(error, RuntimeError) and "interrupt" not in str(error).lower():
+            raise
+        sys.exit(130)
 
 
 if __name__ == "__main__":

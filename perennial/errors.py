@@ -1,6 +1,7 @@
 """Every error a user can meet, drawn once.
 
 PerennialError
+├── SettingsError      an environment variable holds something else than it should
 ├── SourceError        a source file or the records behind it cannot be used
 ├── InsufficientData   the records are sound but too few to fit or judge a model
 ├── ConvergenceError   a fit found no proper optimum
@@ -16,6 +17,10 @@ A message says which value was wrong, where it stands, and what to do about it.
 
 class PerennialError(Exception):
     """Base of the tree; the command line prints its message and exits with 1."""
+
+
+class SettingsError(PerennialError):
+    """An environment variable holds something else than it should."""
 
 
 class SourceError(PerennialError):

@@ -3,8 +3,10 @@
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from perennial.errors import SettingsError
 
 
 class Settings(BaseSettings):
@@ -39,4 +41,9 @@ class Settings(BaseSettings):
 @lru_cache
 def settings() -> Settings:
     """Return the process's settings; tests clear the cache with ``settings.cache_clear()``."""
-    return Settings()
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"PERENNIAL_{'_'.join(map(str, first['loc'])).upper()}"
+        raise SettingsError(f"{name} is {first['input']!r}: {first['msg']}") from None

@@ -54,6 +54,7 @@ class Api:
             exception_handlers={Problem: _problem},
             lifespan=self._lifespan,
         )
+        self.app.router.redirect_slashes = False  # its redirects repeat whatever host the caller named
 
     def door(self) -> dict[str, Any]:
         """What the guard needs to stand before this application."""

@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from features.contract import INTERACTION_KINDS
+from features.records import YEARS
 from serving.problems import EMPTY_REQUEST, INVALID_REQUEST, MALFORMED_REQUEST, TOO_LARGE, Problem
 
 MAX_CUSTOMERS = 1000
@@ -49,7 +50,13 @@ def _zoned(value: object) -> object:
     raise ValueError("write an ISO 8601 instant with its zone, like 2024-06-01T12:00:00Z")
 
 
-Instant = Annotated[AwareDatetime, BeforeValidator(_zoned)]
+def _within_years(value: datetime) -> datetime:
+    if value.year not in YEARS:
+        raise ValueError(f"the year lies outside {YEARS[0]} to {YEARS[-1]}")
+    return value
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_zoned), AfterValidator(_within_years)]
 # Sums over thousands of lines stay far inside a double.
 Amount = Annotated[float, Field(ge=-1e12, le=1e12)]
 ShortText = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_plain_id)]

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
 import tempfile
 import warnings
@@ -15,6 +16,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from perennial.errors import PerennialError
 from perennial.settings import Settings, settings
 from serving.guard import Guard
 
@@ -115,9 +117,22 @@ def _closing(close: Any, number: int) -> None:
         close(number, None)
 
 
+def _require_door(host: str, port: int) -> None:
+    """Refuse an address nobody can listen on before saying that somebody does."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        raise PerennialError(
+            f"cannot listen on {host}:{port} ({error.strerror}); choose another --host or --port"
+        ) from error
+
+
 def run(host: str, port: int, workers: int) -> None:
     """Serve until told to stop; with several workers, one that died is started again."""
     os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+    settings()
+    _require_door(host, port)
     print(
         f"Serving on http://{host}:{port} (what it offers: /openapi.json). Ctrl-C stops.", file=sys.stderr, flush=True
     )

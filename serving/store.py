@@ -51,11 +51,13 @@ class Store:
         self.url = url
         with self._translated("opened"):
             self._engine = _engine(url)
+            self._file = _file(self._engine.url)
             with self._engine.begin() as connection:
                 for table in metadata.sorted_tables:
                     connection.execute(CreateTable(table, if_not_exists=True))
                     for index in table.indexes:
                         connection.execute(CreateIndex(index, if_not_exists=True))
+            self._inode = self._file.stat().st_ino if self._file else None
 
     def close(self) -> None:
         """Give every connection back; the object is of no use afterwards."""
@@ -204,13 +206,26 @@ class Store:
 
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
-        with self._translated("read"), self._engine.connect() as connection:
-            yield connection
+        with self._translated("read"):
+            self._follow_file()
+            with self._engine.connect() as connection:
+                yield connection
 
     @contextmanager
     def _writing(self, what: str) -> Iterator[sa.Connection]:
-        with self._translated(what), self._engine.begin() as connection:
-            yield connection
+        with self._translated(what):
+            self._follow_file()
+            with self._engine.begin() as connection:
+                yield connection
+
+    def _follow_file(self) -> None:
+        """Refuse a SQLite file that was deleted, whose open connections would go on as if nothing had happened."""
+        if self._file is None:
+            return
+        inode = self._file.stat().st_ino
+        if inode != self._inode:
+            self._engine.dispose()
+            self._inode = inode
 
     @contextmanager
     def _translated(self, what: str) -> Iterator[None]:
@@ -222,6 +237,11 @@ class Store:
         except (SQLAlchemyError, OSError) as error:
             cause = str(getattr(error, "orig", None) or error).splitlines()[0]
             raise StoreError(f"store {_shown(self.url)}: could not be {what} ({cause})") from error
+
+
+def _file(url: sa.URL) -> Path | None:
+    stored = url.database if url.get_backend_name() == "sqlite" else None
+    return Path(stored) if stored and stored != ":memory:" else None
 
 
 def _shown(url: str) -> str:

@@ -1,5 +1,6 @@
 """The command line as a person meets it: instant help, one clear line for every mistake."""
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +88,35 @@ def test_as_of_that_is_no_date(source: Path) -> None:
     )
     assert "yesterday" in one_line_error(done)
     assert not (source.parent / "f.parquet").exists()
+
+
+@pytest.mark.parametrize(("as_of", "said"), [("2999-01-01", "lies outside"), ("2150-01-01", "lies in the future")])
+def test_as_of_that_nothing_is_known_of(source: Path, as_of: str, said: str) -> None:
+    done = perennial("features", "--source", source.name, "--as-of", as_of, "--output", "f.parquet", cwd=source.parent)
+    assert said in one_line_error(done)
+
+
+def test_output_that_is_a_folder(source: Path) -> None:
+    done = perennial("features", "--source", source.name, "--output", ".", cwd=source.parent)
+    assert "folder" in one_line_error(done)
+
+
+def test_setting_that_is_no_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERENNIAL_THREADS", "abc")
+    assert "PERENNIAL_THREADS is 'abc'" in one_line_error(perennial("keys", "add", "crm", cwd=tmp_path))
+
+
+def test_address_in_use_is_said_before_serving(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert "cannot listen" in one_line_error(perennial("serve", "--port", port, cwd=tmp_path))
+
+
+def test_check_fails_without_a_usable_order(source: Path) -> None:
+    (source.parent / "orders.csv").write_text("who,when,paid\nA,5/13/2024 10:00,82\n")
+    done = perennial("check", "--source", source.name, cwd=source.parent)
+    assert done.returncode == 1
+    assert "bad_instant" in done.stdout
 
 
 def test_features_writes_one_row_per_customer(source: Path) -> None:

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
+from serving.requests import Instant
 from serving.server import create_app
 from tests.serving.calling import Client
 from tests.serving.serving_home import KEY, load_scores, settings_for
@@ -86,3 +88,9 @@ def test_only_a_few_may_wait_for_scoring(client: Client) -> None:
         return sorted(answer.status_code for answer in answers)
 
     assert client.run(many()) == [200] * 4 + [503] * 2
+
+
+@pytest.mark.parametrize("as_of", ["0001-01-01T00:00:00+12:00", "9999-12-31T23:59:59-12:00"])
+def test_instants_at_the_calendars_edge_are_refused(as_of: str) -> None:
+    with pytest.raises(ValidationError, match="the year lies outside"):
+        TypeAdapter(Instant).validate_python(as_of)

@@ -78,6 +78,20 @@ def dumped(url: str) -> dict[str, str]:
     return found
 
 
+def test_a_store_deleted_under_a_service_takes_no_decision(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    store = Store(f"sqlite:///{path}")
+    for name in tmp_path.iterdir():
+        name.unlink()
+    with pytest.raises(StoreError, match="could not be"):
+        store.add_key("crm", ["score"])
+    another = Store(f"sqlite:///{path}")
+    key = another.add_key("crm", ["score"])
+    assert store.scopes_of(key) == {"score"}
+    store.close()
+    another.close()
+
+
 def test_scores_come_back_as_plain_values_with_the_id(store: Store) -> None:
     store.load_run(MANIFEST, frame(["007", "Ünal"]))
     assert store.scores_for(["007", "Ünal", "unknown"]) == {
