@@ -88,7 +88,7 @@ def _examples(scored: "ScoreSet", language: "Language") -> Table:
 
     manifest, scores = scored.manifest, scored.scores
     action = {code.code: code.label(language) for code in manifest.actions}
-    reachable = scores[early_warning(scores) & contactable(scores)]
+    reachable = scores[early_warning(scores) & contactable(scores) & (scores["action_id"] != "do_nothing")]
     first = reachable.sort_values(["money_at_risk", "customer_id"], ascending=[False, True]).head(EXAMPLES)
     table = Table(
         title=f"Whom to contact first: most money at risk, not gone yet ({manifest.currency})",
