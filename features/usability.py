@@ -32,6 +32,12 @@ MEANINGS = {
     "withdrawn_everywhere": "refusal for an unknown channel kept for every channel",
 }
 
+REMEDIES = {
+    "bad_instant": 'say how the date is written: { column = "…", format = "%m/%d/%Y %H:%M" }',
+    "bad_day": 'say how the day is written: { column = "…", format = "%d.%m.%Y" }',
+    "bad_number": 'decimal commas are read with { column = "…", decimal = "," }',
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Usability:
@@ -92,7 +98,7 @@ def render(records: Records) -> str:
             f"{report.table:<14}{report.rows:>12,}{report.accepted:>12,}{report.corrected:>12,}{report.quarantined:>13,}"
         )
     for report in facts.reports:
-        lines += _details(report)
+        lines += _details(report, _first_rows(records, report.table))
     return "\n".join(lines)
 
 
@@ -108,10 +114,20 @@ def _summary(facts: Usability) -> list[str]:
     ]
 
 
-def _details(report: TableReport) -> list[str]:
+def _first_rows(records: Records, table: str) -> dict[str, str]:
+    """Return the first quarantined row of each reason, as it stands in its file."""
+    if records.quarantine.empty:
+        return {}
+    first = records.quarantine[records.quarantine["table"] == table].drop_duplicates("reason")
+    return {str(row.reason): f"{row.file}, row {row.row}: {row.original}" for row in first.itertuples()}
+
+
+def _details(report: TableReport, first_rows: dict[str, str]) -> list[str]:
     lines = []
-    for verdict, counts in (("quarantined", report.reasons), ("corrected", report.corrections)):
-        lines += [f"  {verdict} {count:,}: {code} ({_meaning(code)})" for code, count in counts.items()]
+    for code, count in report.reasons.items():
+        lines.append(f"  quarantined {count:,}: {code} ({_meaning(code)})")
+        lines += [f"    {text}" for text in (first_rows.get(code), REMEDIES.get(code)) if text]
+    lines += [f"  corrected {count:,}: {code} ({_meaning(code)})" for code, count in report.corrections.items()]
     lines += [f"  converted in {column}: {count:,} values" for column, count in report.conversions.items()]
     lines += [f"  note: {note}" for note in report.notes]
     return ["", report.table, *lines] if lines else []

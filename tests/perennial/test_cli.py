@@ -117,6 +117,8 @@ def test_check_fails_without_a_usable_order(source: Path) -> None:
     done = perennial("check", "--source", source.name, cwd=source.parent)
     assert done.returncode == 1
     assert "bad_instant" in done.stdout
+    assert '"when":"5/13/2024 10:00"' in done.stdout.replace(": ", ":")
+    assert 'format = "%m/%d/%Y %H:%M"' in done.stdout
 
 
 def test_features_writes_one_row_per_customer(source: Path) -> None:
