@@ -27,7 +27,8 @@ class Input:
 
     ``relation`` is a DuckDB relation whose column ``perennial_row`` numbers the data rows from 1;
     ``columns`` are its own columns with their DuckDB types; ``typed`` is False where all are text (CSV);
-    ``malformed`` holds the lines of a CSV that do not have its columns, by row number.
+    ``malformed`` holds the lines of a CSV that do not have its columns, by row number; ``encoding`` and ``delimiter``
+    are how a CSV was read, None for anything else.
     """
 
     name: str
@@ -36,6 +37,8 @@ class Input:
     typed: bool
     rows: int
     malformed: Mapping[int, str]
+    encoding: str | None = None
+    delimiter: str | None = None
 
 
 def identifier(name: str) -> str:
@@ -132,7 +135,16 @@ def _open_text(connection: duckdb.DuckDBPyConnection, relation: str, path: Path,
             "write header and lines with one delimiter"
         )
     _number_around(connection, relation, rows, malformed)
-    return Input(path.name, relation, _columns(connection, relation), False, rows + len(malformed), malformed)
+    return Input(
+        path.name,
+        relation,
+        _columns(connection, relation),
+        False,
+        rows + len(malformed),
+        malformed,
+        encoding,
+        delimiter,
+    )
 
 
 def _load_text(

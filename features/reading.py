@@ -17,7 +17,7 @@ from features.cleaning import DUCKDB_TYPES, Cleaned, clean
 from features.contract import TABLES, Table
 from features.inputs import ROW, Input, close, identifier, literal, unreadable
 from features.mapping import Section, Source, suggestion
-from features.records import Records, TableReport
+from features.records import InputReport, Records, TableReport
 from perennial.errors import SourceError
 
 # Clocks of tills and servers differ; an instant further ahead than a day is a wrong clock, not a late one.
@@ -35,6 +35,7 @@ class _Draft:
     malformed: int = 0
     conversions: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
+    inputs: list[InputReport] = field(default_factory=list)
     quarantine: list[pd.DataFrame] = field(default_factory=list)
 
 
@@ -122,6 +123,7 @@ def _stage(
     draft: _Draft,
 ) -> None:
     if not opened.rows:
+        draft.inputs.append(remarks.of_input(connection, section, opened))
         return
     cleaned = _cleaned(connection, source, section, opened)
     connection.execute(_staging_sql(source, section, opened, cleaned, place, latest))
@@ -131,7 +133,8 @@ def _stage(
         _refuse_currencies(connection, source, section)
     draft.conversions += remarks.conversions(connection, opened, cleaned)
     draft.notes += remarks.unreadable(connection, opened, cleaned)
-    draft.notes += remarks.of_input(connection, section, opened)
+    draft.notes += remarks.attributes(section, opened)
+    draft.inputs.append(remarks.of_input(connection, section, opened))
 
 
 def _cleaned(
@@ -310,4 +313,5 @@ def _load(connection: duckdb.DuckDBPyConnection, source: Source, draft: _Draft) 
         reasons=MappingProxyType(reasons),
         conversions=MappingProxyType({name: count for name, count in draft.conversions.items() if count}),
         notes=(*draft.notes, *remarks.of_table(connection, source, table)),
+        inputs=tuple(draft.inputs),
     )

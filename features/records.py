@@ -70,6 +70,24 @@ class Economics:
 
 
 @dataclass(frozen=True, slots=True)
+class InputReport:
+    """How one file or frame was read.
+
+    ``encoding`` and ``delimiter`` are None where the file itself says its types (Parquet) and for frames. ``missing``
+    counts empty values by mapped contract column, ``unused`` are columns nobody asked for, ``identical`` counts rows
+    that repeat another row in every column.
+    """
+
+    file: str
+    rows: int
+    encoding: str | None
+    delimiter: str | None
+    missing: Mapping[str, int]
+    unused: tuple[str, ...]
+    identical: int
+
+
+@dataclass(frozen=True, slots=True)
 class TableReport:
     """What became of one table's input rows; ``accepted + corrected + quarantined == rows``.
 
@@ -86,6 +104,7 @@ class TableReport:
     reasons: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     conversions: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     notes: tuple[str, ...] = ()
+    inputs: tuple[InputReport, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,15 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import duckdb
 
-from features.cleaning import Cleaned
+from features.cleaning import BLANKS, Cleaned
 from features.contract import Table
 from features.inputs import ROW, Input, identifier, literal
 from features.mapping import Section, Source
+from features.records import InputReport
 
 # A person does not order so often; a till account or a marketplace booked as one customer does.
 MANY_LINES = 50_000
@@ -48,21 +50,38 @@ def unreadable(connection: duckdb.DuckDBPyConnection, opened: Input, cleaned: Ma
     ]
 
 
-def of_input(connection: duckdb.DuckDBPyConnection, section: Section, opened: Input) -> list[str]:
-    """Remarks about one file: columns nobody asked for, rows that are equal in every column."""
-    notes = []
+def attributes(section: Section, opened: Input) -> list[str]:
+    """Remark that columns of the business's own are kept without use."""
+    if not section.attributes:
+        return []
+    own = ", ".join(section.attributes)
+    return [f"{opened.name}: attributes of your own are there, but nothing reads them yet: {own}"]
+
+
+def of_input(connection: duckdb.DuckDBPyConnection, section: Section, opened: Input) -> InputReport:
+    """Say how one input was read, and what in it nobody asked for, is missing or stands there twice."""
     used = {mapped.column for mapped in section.fields.values()}
-    unused = [name for name in opened.columns if name not in used and name not in section.attributes]
-    if unused:
-        notes.append(f"{opened.name}: columns not used: {', '.join(unused)}")
-    if section.attributes:
-        own = ", ".join(section.attributes)
-        notes.append(f"{opened.name}: attributes of your own are there, but nothing reads them yet: {own}")
+    mapped = {name: field.column for name, field in section.fields.items() if field.column in opened.columns}
+    empty = [f"count(*) FILTER (WHERE {_is_empty(opened, column)})" for column in mapped.values() if column]
     columns = ", ".join(identifier(name) for name in opened.columns)
-    same = connection.execute(f"SELECT count(*) - count(DISTINCT hash({columns})) FROM {opened.relation}").fetchall()
-    if same[0][0]:
-        notes.append(f"{opened.name}: {same[0][0]:,} rows repeat another row in every column; they are kept")
-    return notes
+    same, *missing = connection.execute(
+        f"SELECT {', '.join([f'count(*) - count(DISTINCT hash({columns}))', *empty])} FROM {opened.relation}"
+    ).fetchall()[0]
+    return InputReport(
+        file=opened.name,
+        rows=opened.rows,
+        encoding=opened.encoding,
+        delimiter=opened.delimiter,
+        missing=MappingProxyType(dict(zip(mapped, missing, strict=True))),
+        unused=tuple(name for name in opened.columns if name not in used and name not in section.attributes),
+        identical=same,
+    )
+
+
+def _is_empty(opened: Input, column: str) -> str:
+    name = identifier(column)
+    blank = f" OR trim({name}, {BLANKS}) = ''" if opened.columns[column] == "VARCHAR" else ""
+    return f"{name} IS NULL{blank}"
 
 
 def of_table(connection: duckdb.DuckDBPyConnection, source: Source, table: Table) -> list[str]:

@@ -40,8 +40,9 @@ def test_every_line_of_online_retail_is_accounted_for(retail: Records) -> None:
     assert (found.rows, found.accepted, found.corrected) == (541_909, 406_829, 0)
     assert found.reasons == {"missing_customer": 135_080}
     assert found.conversions == {"customer_id": 406_829}
-    assert any("5,268 rows repeat another row" in note for note in found.notes)
-    assert any("columns not used: Description, Country" in note for note in found.notes)
+    (read,) = found.inputs
+    assert (read.identical, read.unused) == (5_268, ("Description", "Country"))
+    assert read.missing["customer_id"] == 135_080
 
 
 def test_cancelled_invoices_are_returns(retail: Records) -> None:

@@ -251,12 +251,21 @@ def test_line_ids_of_two_shops_do_not_meet(tmp_path: Path) -> None:
 def test_equal_rows_without_line_id_are_kept_and_reported(tmp_path: Path) -> None:
     records = read_orders(tmp_path, "A,2024-01-05,10\nA,2024-01-05,10\nA,2024-01-05,10\nB,2024-01-05,1\n")
     assert report(records).accepted == 4
-    assert "orders.csv: 2 rows repeat another row in every column; they are kept" in report(records).notes
+    assert [read.identical for read in report(records).inputs] == [2]
 
 
 def test_unused_columns_are_named(tmp_path: Path) -> None:
     records = read_records(write(tmp_path, orders_csv="id,at,amount,colour\nA,2024-01-05,10,red\n"))
-    assert "orders.csv: columns not used: colour" in report(records).notes
+    (read,) = report(records).inputs
+    assert read.unused == ("colour",)
+
+
+def test_how_a_file_was_read_and_what_is_missing_in_it_is_said(tmp_path: Path) -> None:
+    orders = ORDERS + 'encoding = "gb18030"\nchannel = "渠道"\n'
+    lines = "id;at;amount;渠道\nA;2024-01-05;10;门店\nB;2024-01-05;; \n"
+    (read,) = report(read_records(write(tmp_path, orders=orders, orders_csv=lines.encode("gb18030")))).inputs
+    assert (read.file, read.rows, read.encoding, read.delimiter) == ("orders.csv", 2, "gb18030", ";")
+    assert read.missing == {"customer_id": 0, "ordered_at": 0, "amount": 1, "channel": 1}
 
 
 def test_mixed_currencies_are_refused_unless_rates_are_given(tmp_path: Path) -> None:
