@@ -146,6 +146,32 @@ def train(
 
 
 @app.command()
+def backtest(
+    source: SourceOption,
+    output: Annotated[Path, typer.Option(help="Folder for the page, the figures and every prediction.")],
+    as_of: AsOfOption = None,
+    horizon_days: HorizonOption = 90,
+    origins: Annotated[int, typer.Option(min=1, max=60, help="How many past instants to look from.")] = 6,
+) -> None:
+    """Judge every model, and the simple rules, at past instants against what came next."""
+    from perennial.settings import settings
+    from training.backtest import backtest as run
+    from training.backtest_files import PAGE, write_backtest
+    from training.verdicts import judge
+
+    records, config = _records(source), settings()
+    with _working(f"Backtest over {horizon_days} days …") as say:
+        found = run(records, records.as_of(as_of), horizon_days, config, origins=origins, progress=say)
+        say("drawing customers again and again for the intervals")
+        verdicts = judge(found, config.seed)
+        write_backtest(found, verdicts, output, f"perennial backtest --source {source} --horizon-days {horizon_days}")
+    typer.echo(f"{found.records}: {len(found.origins)} origins from {found.origins[0]} to {found.origins[-1]}")
+    for comparison in verdicts.comparisons:
+        typer.echo(f"  {comparison}")
+    typer.echo(f"Page, figures and predictions → {output / PAGE}")
+
+
+@app.command()
 def promote(
     name: Annotated[str, typer.Argument(help="churn, clv or segments.")],
     version: Annotated[int | None, typer.Option(help="Default: the newest.")] = None,

@@ -8,6 +8,7 @@ import pandas as pd
 
 from models.artefact import Artefact
 from models.churn import ChurnModel
+from perennial.settings import Settings
 from training import plots
 from training.baselines import RECENCY_RULE, RecencyRule, recency_score
 from training.dataset import Data, Fit, Plan
@@ -29,10 +30,7 @@ class ChurnRecipe(Recipe[ChurnModel]):
 
     def fit(self, data: Data, *, final: bool) -> ChurnModel:
         """Fit on the training cutoffs and calibrate on the next closed window."""
-        learn, calibrate = data.learned(_fit_of(data, final))
-        threads = self.settings.threads if len(learn) >= ROWS_WORTH_THREADS else 1
-        model = ChurnModel(data.horizon_days, num_threads=threads, seed=self.settings.seed)
-        return model.fit(learn, learn["churned"].to_numpy(), calibration=(calibrate, calibrate["churned"].to_numpy()))
+        return fit_churn(*data.learned(_fit_of(data, final)), data.horizon_days, self.settings)
 
     def files(self, model: ChurnModel) -> dict[str, bytes]:
         """Return the fitted model as an artefact's files."""
@@ -86,6 +84,13 @@ class ChurnRecipe(Recipe[ChurnModel]):
         if theirs == horizon_days:
             return None
         return f"the champion predicts {theirs} days, this version {horizon_days}, so they cannot be compared"
+
+
+def fit_churn(learn: pd.DataFrame, calibrate: pd.DataFrame, horizon_days: int, settings: Settings) -> ChurnModel:
+    """Fit on labelled rows of training cutoffs and calibrate on those of a later one."""
+    threads = settings.threads if len(learn) >= ROWS_WORTH_THREADS else 1
+    model = ChurnModel(horizon_days, num_threads=threads, seed=settings.seed)
+    return model.fit(learn, learn["churned"].to_numpy(), calibration=(calibrate, calibrate["churned"].to_numpy()))
 
 
 def _fit_of(data: Data, final: bool) -> Fit:

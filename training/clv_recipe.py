@@ -14,7 +14,7 @@ from models.purchases import GeoModel
 from training import plots
 from training.baselines import AVERAGE_RULE, average_orders, average_spend
 from training.dataset import Data
-from training.metrics import AMOUNT_MEASURES, Floats, Interval, Measure, compare, evaluate
+from training.metrics import AMOUNT_MEASURES, Floats, Interval, compare, coverage, evaluate
 from training.recipes import Recipe, Report
 
 FEWEST_BINS, MOST_BINS = 7, 20
@@ -57,12 +57,14 @@ class ClvRecipe(Recipe[ClvModel]):
         full = model.predict(rows, horizon_days=days)
         spend, orders = self.outcome(rows), rows["actual_orders"].to_numpy(dtype=np.float64)
         expected = full["expected_orders"].to_numpy()
+        # 0.90 or a little more is right: counts are whole
+        within = coverage(full["expected_orders_low"].to_numpy(), full["expected_orders_high"].to_numpy())
         own_spend, own_orders = average_spend(rows, days), average_orders(rows, days)
         return Report(
             metrics={
                 **_named("spend", evaluate(AMOUNT_MEASURES, spend, prediction, seed=seed)),
                 **_named("orders", evaluate(AMOUNT_MEASURES, orders, expected, seed=seed)),
-                **_named("orders", evaluate(_coverage(full), orders, expected, seed=seed)),
+                **_named("orders", evaluate({"coverage": within}, orders, expected, seed=seed)),
             },
             comparisons=(
                 compare("normalised_gini", spend, prediction, own_spend, AVERAGE_RULE, of="spend", seed=seed),
@@ -90,16 +92,6 @@ class ClvRecipe(Recipe[ClvModel]):
 
 def _named(of: str, metrics: Mapping[str, Interval]) -> dict[str, Interval]:
     return {f"{of}_{name}": value for name, value in metrics.items()}
-
-
-def _coverage(predicted: pd.DataFrame) -> dict[str, Measure]:
-    """Share of customers whose orders fell between low and high; 0.90 or a little more (counts are whole) is right."""
-    low, high = predicted["expected_orders_low"].to_numpy(), predicted["expected_orders_high"].to_numpy()
-
-    def measure(actual: Floats, _: Floats, weight: Floats) -> float:
-        return float((weight * ((actual >= low) & (actual <= high))).sum() / weight.sum())
-
-    return {"coverage": measure}
 
 
 def _bins(model: GeoModel, rows: pd.DataFrame, orders: Floats, horizon_days: int) -> bytes:

@@ -88,7 +88,7 @@ def plan_origins(records: Records, as_of: AsOf, horizon_days: int) -> Plan:
     _require(records, end, horizon_days, windows=3)
     earliest = first_day(records) + timedelta(days=least_history_days(horizon_days))
     holdout = end.earlier(horizon_days, records.timezone)
-    judged, final = (_fit(until, earliest, horizon_days, records.timezone) for until in (holdout, end))
+    judged, final = (fit_until(until, earliest, horizon_days, records.timezone) for until in (holdout, end))
     return Plan(horizon_days, judged, holdout, final, end)
 
 
@@ -170,19 +170,21 @@ def fingerprint(rows: pd.DataFrame) -> str:
     return digest.hexdigest()
 
 
-def _fit(closed_until: AsOf, earliest: date, horizon_days: int, timezone: str) -> Fit:
+def fit_until(closed_until: AsOf, earliest: date, horizon_days: int, timezone: str) -> Fit:
+    """Return the cutoffs of a fit all of whose windows are closed at ``closed_until``, none before ``earliest``."""
     latest = closed_until.earlier(2 * horizon_days, timezone)
     room_days = (latest.day - earliest).days
-    step_days = _step(room_days, horizon_days)
+    step_days = spacing_days(room_days, horizon_days, ENOUGH_ORIGINS)
     count = min(MAX_TRAINING_ORIGINS, 1 + room_days // step_days)
     training = tuple(latest.earlier(step_days * back, timezone) for back in reversed(range(count)))
     return Fit(training, closed_until.earlier(horizon_days, timezone), closed_until, step_days)
 
 
-def _step(room_days: int, horizon_days: int) -> int:
+def spacing_days(room_days: int, horizon_days: int, wanted: int) -> int:
+    """Return how far apart ``wanted`` cutoffs stand in ``room_days``: H, H/2, H/3 … (at least 7), else the closest."""
     parts = range(1, max(1, horizon_days // SHORTEST_STEP_DAYS) + 1)
     steps = [horizon_days // part for part in parts]
-    return next((step for step in steps if room_days // step + 1 >= ENOUGH_ORIGINS), steps[-1])
+    return next((step for step in steps if room_days // step + 1 >= wanted), steps[-1])
 
 
 def _require(records: Records, end: AsOf, horizon_days: int, windows: int) -> None:

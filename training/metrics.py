@@ -21,6 +21,7 @@ Measure = Callable[[Floats, Floats, Floats], float]
 
 PROBABILITY_FLOOR = 1e-6  # a probability of exactly 0 or 1 would make one surprise cost infinity
 CONFIDENCE = 0.95
+SPELLED = MappingProxyType({"auc": "AUC", "rmse": "RMSE", "gini": "Gini", "brier": "Brier"})
 DRAWS = 400
 DRAWS_OF_MANY = 100  # above MANY_ROWS intervals are narrow and draws dear
 MANY_ROWS = 200_000
@@ -70,7 +71,7 @@ class Comparison:
 
 def spoken(measure: str) -> str:
     """Return a measure's name as people say it."""
-    return {"auc": "AUC"}.get(measure, measure.replace("_", " ").replace("rmse", "RMSE").replace("gini", "Gini"))
+    return " ".join(SPELLED.get(word, word) for word in measure.split("_"))
 
 
 def auc(outcome: Floats, score: Floats, weight: Floats) -> float:
@@ -149,6 +150,15 @@ def normalised_gini(actual: Floats, expected: Floats, weight: Floats) -> float:
     amount = np.maximum(actual, 0.0)
     best = _gini(amount, amount, weight)
     return _gini(amount, expected, weight) / best if best > 0 else float("nan")
+
+
+def coverage(low: Floats, high: Floats) -> Measure:
+    """Return the share of rows whose outcome fell between ``low`` and ``high``, both (n_rows,) and included."""
+
+    def within(actual: Floats, _: Floats, weight: Floats) -> float:
+        return _mean(((actual >= low) & (actual <= high)).astype(np.float64), weight)
+
+    return within
 
 
 CHURN_MEASURES: Mapping[str, Measure] = MappingProxyType(

@@ -4,6 +4,7 @@ Every function returns PNG bytes; the same numbers give the same bytes. Figures 
 backend or style of the process is touched.
 """
 
+from collections.abc import Mapping
 from io import BytesIO
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
+
+from training.metrics import Interval
 
 Floats = npt.NDArray[np.float64]
 
@@ -118,6 +121,29 @@ def frequency_bins(actual: Floats, expected: Floats, horizon_days: int) -> bytes
         missed = np.abs(actual - expected).sum() / 2 / actual.sum()
         _title(
             axes, "How often did customers come back?", f"{missed:.1%} of {actual.sum():,.0f} customers in another bin"
+        )
+        return _png(figure)
+
+
+def by_origin(ranking: Mapping[str, Interval], gap: Mapping[str, Interval]) -> bytes:
+    """Draw AUC and mean predicted − observed churn at every origin (ISO days), with their intervals."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(9.6, 4.2), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        for axes, found in ((left, ranking), (right, gap)):
+            middle = np.array([interval.value for interval in found.values()])
+            low = np.array([interval.low for interval in found.values()])
+            high = np.array([interval.high for interval in found.values()])
+            axes.errorbar(
+                list(found), middle, yerr=(middle - low, high - middle), fmt="o-", color=MODEL, ms=6, capsize=3
+            )
+            axes.tick_params(axis="x", rotation=30)
+        right.axhline(0, color=MUTED, lw=1, ls=(0, (4, 3)))
+        right.yaxis.set_major_formatter(_percent())
+        worst = max(abs(interval.value) for interval in gap.values())
+        _title(left, "Does it rank at every origin?", "AUC with 95% interval; 0.5 is guessing")
+        _title(
+            right, "Does the level hold?", f"predicted − real share of leavers; at most {100 * worst:.1f} points off"
         )
         return _png(figure)
 

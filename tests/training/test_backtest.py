@@ -1,0 +1,107 @@
+"""Rolling origins: nobody knows the future, every window is closed, and the verdicts can go both ways."""
+
+import json
+from datetime import timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from perennial.errors import InsufficientData
+from perennial.settings import Settings
+from training.backtest import COLUMNS, Backtest, backtest, plan_backtest
+from training.backtest_files import FIGURES, PAGE, PICTURES, PREDICTIONS, write_backtest
+from training.metrics import Verdict
+from training.rivals import OURS, PREDICTED, RIVALS
+from training.verdicts import judge
+
+HORIZON = 28
+
+
+@pytest.fixture(scope="module")
+def run(company) -> Backtest:
+    return backtest(company, company.as_of(), HORIZON, Settings(), origins=3)
+
+
+def test_every_rival_predicts_every_customer_at_every_origin(run):
+    assert tuple(run.predictions.columns) == COLUMNS
+    counts = run.predictions.groupby(["origin", "model"]).size().unstack()
+    assert set(counts.columns) == set(RIVALS)
+    assert (counts.nunique(axis=1) == 1).all()
+    assert len(counts) == len(run.origins) == 3
+    assert run.predictions[run.predictions.model == OURS][list(PREDICTED)].notna().all(axis=None)
+
+
+def test_windows_are_closed_and_fits_end_at_their_origin(company):
+    fits = plan_backtest(company, company.as_of(), HORIZON, origins=6)
+    end = company.as_of().day
+    days = [fit.closed_until.day for fit in fits]
+    assert days[-1] + timedelta(days=HORIZON) == end
+    assert len(set(np.diff(np.array(days, dtype="datetime64[D]")))) == 1
+    assert len(days) == 6
+    for fit in fits:
+        assert all(cutoff.day + timedelta(days=HORIZON) <= fit.closed_until.day for cutoff in fit.cutoffs)
+
+
+def test_what_comes_after_an_origin_changes_no_prediction_made_there(run, simulate, from_lines):
+    lines = simulate()
+    end = lines.ordered_at.max()
+    later = lines.ordered_at >= pd.Timestamp(run.origins[-1])
+    changed = lines.assign(amount=lines.amount.where(~later, 7 * lines.amount + 3))
+    # every second later order moves to the log's end: who bought, and when, changes for many
+    changed.loc[later & (np.arange(len(lines)) % 2 == 0), "ordered_at"] = end
+    other = from_lines(changed)
+    again = backtest(other, other.as_of(), HORIZON, Settings(), origins=3)
+    assert again.origins == run.origins
+    keys = ["origin", "customer_id", "model", *PREDICTED]
+    pd.testing.assert_frame_equal(again.predictions[keys], run.predictions[keys], check_exact=True)
+    assert not again.predictions.actual_spend.equals(run.predictions.actual_spend)
+
+
+def test_too_short_a_log_says_what_is_missing(company):
+    with pytest.raises(InsufficientData, match=r"90 days needs \d+ more days of records"):
+        plan_backtest(company, company.as_of(), 90, origins=6)
+
+
+def test_a_rival_that_knows_the_outcome_is_called_better(run):
+    cheated = run.predictions.copy()
+    knows = cheated.model == "recency_rule"
+    cheated.loc[knows, "churn_probability"] = cheated.churned[knows].map({True: 0.99, False: 0.01})
+    verdicts = judge(Backtest(**{**_fields(run), "predictions": cheated}), seed=7)
+    of_rule = [found for found in verdicts.comparisons if found.baseline_name == "the recency rule"]
+    assert len(of_rule) == 3
+    assert {found.verdict for found in of_rule} == {Verdict.WORSE}
+
+
+def test_a_slice_whose_probability_is_off_does_not_hold(run):
+    slices = run.slices.assign(value_tier="loyal", lifecycle_stage="stable")
+    sound = run.predictions.copy()
+    sound["churn_probability"] = sound.groupby("origin").churned.transform("mean")
+    off = sound.assign(churn_probability=sound.churn_probability * 0.5)
+    (held,), (broken,) = (
+        judge(Backtest(**{**_fields(run), "predictions": rows, "slices": slices}), seed=7).slices
+        for rows in (sound, off)
+    )
+    assert held.holds
+    assert not broken.holds
+    assert broken.customers == (run.slices.origin == run.slices.origin.max()).sum()
+
+
+def test_files_hold_every_figure_and_the_page_needs_no_network(run, tmp_path):
+    verdicts = judge(run, seed=7)
+    write_backtest(run, verdicts, tmp_path, "perennial backtest --source source.toml")
+    assert {path.name for path in tmp_path.iterdir()} == {PAGE, FIGURES, PREDICTIONS, *PICTURES}
+    figures = json.loads((tmp_path / FIGURES).read_text(encoding="utf-8"))
+    assert figures["horizon_days"] == HORIZON
+    assert set(figures["metrics"]) == set(RIVALS)
+    value, low, high = figures["metrics"][OURS]["churn_auc"]
+    assert low < value < high
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / PREDICTIONS), run.predictions)
+    page = (tmp_path / PAGE).read_text(encoding="utf-8")
+    assert "http" not in page
+    for comparison in verdicts.comparisons:
+        assert f"{comparison.difference.low:+.3f}" in page
+
+
+def _fields(run: Backtest) -> dict[str, object]:
+    return {name: getattr(run, name) for name in run.__dataclass_fields__}

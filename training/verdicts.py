@@ -1,0 +1,153 @@
+"""What a backtest showed: every measure with its interval, every rival in plain words, every slice against chance."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binom
+
+from training.backtest import SLICES, Backtest
+from training.baselines import AVERAGE_RULE, RECENCY_RULE
+from training.metrics import (
+    AMOUNT_MEASURES,
+    CHURN_MEASURES,
+    Comparison,
+    Floats,
+    Interval,
+    Measure,
+    compare,
+    coverage,
+    evaluate,
+)
+from training.rivals import OURS
+
+NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        OURS: "Perennial",
+        "recency_rule": RECENCY_RULE,
+        "own_average": AVERAGE_RULE,
+        "bg_nbd": "BG/NBD",
+        "mbg_nbd": "MBG/NBD",
+        "plain_lightgbm": "plain LightGBM",
+    }
+)
+SLICE_LEAST_CUSTOMERS = 100
+SLICE_CONFIDENCE = 0.99
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One thing that is predicted: which column predicts it, what came, how it is measured and compared."""
+
+    name: str
+    predicted: str
+    came: str
+    measures: Mapping[str, Measure]
+    compared: tuple[str, ...]
+
+
+FIGURES = (
+    Figure("churn", "churn_probability", "churned", CHURN_MEASURES, ("auc", "log_loss", "brier")),
+    Figure("orders", "expected_orders", "actual_orders", AMOUNT_MEASURES, ("rmse", "normalised_gini")),
+    Figure("spend", "expected_spend", "actual_spend", AMOUNT_MEASURES, ("rmse", "normalised_gini")),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Customers of one value tier and lifecycle stage at the latest origin.
+
+    ``low`` and ``high`` bound the share that leaves with 99 % probability if ``predicted`` is right (binomial).
+    """
+
+    value_tier: str
+    lifecycle_stage: str
+    customers: int
+    predicted: float
+    observed: float
+    low: float
+    high: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether what came can be chance alone."""
+        return self.low <= self.observed <= self.high
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """Measures by model over all origins and of ours by origin, comparisons with every rival, and slices."""
+
+    metrics: Mapping[str, Mapping[str, Interval]]
+    by_origin: Mapping[str, Mapping[str, Interval]]
+    comparisons: tuple[Comparison, ...]
+    slices: tuple[Slice, ...]
+
+
+def judge(run: Backtest, seed: int) -> Verdicts:
+    """Measure all models on the same rows; intervals draw customers, with all their origins."""
+    by_model = {str(model): rows.reset_index(drop=True) for model, rows in run.predictions.groupby("model", sort=False)}
+    ours = by_model[OURS]
+    return Verdicts(
+        metrics=MappingProxyType({model: _measured(rows, seed) for model, rows in by_model.items()}),
+        by_origin=MappingProxyType(
+            {str(day): _measured(rows, seed) for day, rows in ours.groupby(ours["origin"].dt.date.astype("str"))}
+        ),
+        comparisons=tuple(
+            comparison
+            for model, rows in by_model.items()
+            if model != OURS
+            for comparison in _compared(ours, rows, NAMES[model], seed)
+        ),
+        slices=_slices(run, ours),
+    )
+
+
+def _measured(rows: pd.DataFrame, seed: int) -> dict[str, Interval]:
+    measured: dict[str, Interval] = {}
+    customer = rows["customer_id"].tolist()
+    for figure in FIGURES:
+        if rows[figure.predicted].notna().all():
+            found = evaluate(figure.measures, rows[figure.came], rows[figure.predicted], customer, seed)
+            measured |= {f"{figure.name}_{name}": interval for name, interval in found.items()}
+    if rows["expected_orders_high"].notna().all():
+        within = coverage(_floats(rows, "expected_orders_low"), _floats(rows, "expected_orders_high"))
+        measured |= evaluate(
+            {"orders_coverage": within}, rows["actual_orders"], rows["expected_orders"], customer, seed
+        )
+    return measured
+
+
+def _compared(ours: pd.DataFrame, theirs: pd.DataFrame, name: str, seed: int) -> list[Comparison]:
+    return [
+        compare(
+            measure,
+            ours[figure.came],
+            ours[figure.predicted],
+            theirs[figure.predicted],
+            name,
+            of=figure.name,
+            customer=ours["customer_id"].tolist(),
+            seed=seed,
+        )
+        for figure in FIGURES
+        if theirs[figure.predicted].notna().all()
+        for measure in figure.compared
+    ]
+
+
+def _slices(run: Backtest, ours: pd.DataFrame) -> tuple[Slice, ...]:
+    latest = ours[ours["origin"] == ours["origin"].max()].merge(run.slices, on=["origin", "customer_id"])
+    groups = latest.groupby(list(SLICES)).agg(
+        customers=("churned", "size"), predicted=("churn_probability", "mean"), observed=("churned", "mean")
+    )
+    large = groups[groups["customers"] >= SLICE_LEAST_CUSTOMERS].reset_index()
+    low, high = binom.interval(SLICE_CONFIDENCE, large["customers"], large["predicted"])
+    bounds = large.assign(low=low / large["customers"], high=high / large["customers"])
+    return tuple(Slice(**row) for row in bounds.to_dict("records"))
+
+
+def _floats(rows: pd.DataFrame, name: str) -> Floats:
+    return rows[name].to_numpy(dtype=np.float64)
