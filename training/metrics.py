@@ -21,7 +21,7 @@ Measure = Callable[[Floats, Floats, Floats], float]
 
 PROBABILITY_FLOOR = 1e-6  # a probability of exactly 0 or 1 would make one surprise cost infinity
 CONFIDENCE = 0.95
-SPELLED = MappingProxyType({"auc": "AUC", "rmse": "RMSE", "gini": "Gini", "brier": "Brier"})
+SPELLED = MappingProxyType({"auc": "AUC", "empc": "EMPC", "rmse": "RMSE", "gini": "Gini", "brier": "Brier"})
 DRAWS = 400
 DRAWS_OF_MANY = 100  # above MANY_ROWS intervals are narrow and draws dear
 MANY_ROWS = 200_000
@@ -178,7 +178,7 @@ AMOUNT_MEASURES: Mapping[str, Measure] = MappingProxyType(
 COMPARED_MEASURES: Mapping[str, Measure] = MappingProxyType(
     {**CHURN_MEASURES, **AMOUNT_MEASURES, "calibration_error": calibration_error}
 )
-MORE_IS_BETTER = frozenset({"auc", "top_decile_lift", "normalised_gini"})
+MORE_IS_BETTER = frozenset({"auc", "top_decile_lift", "normalised_gini", "empc"})
 
 
 def evaluate(
@@ -207,9 +207,10 @@ def compare(
     of: str = "",
     customer: Sequence[Hashable] | None = None,
     seed: int = 0,
+    measures: Mapping[str, Measure] = COMPARED_MEASURES,
 ) -> Comparison:
     """Compare two predictors on the same rows by a paired bootstrap; ``of`` says what was predicted."""
-    function = COMPARED_MEASURES[measure]
+    function = measures[measure]
     y, p = _usable(outcome, model)
     _, q = _usable(outcome, baseline)
     even = np.ones(len(y))
