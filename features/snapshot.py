@@ -4,14 +4,17 @@ A row is customer-local (no other customer can change it) and cutoff-local (noth
 after ``as_of`` can), so training, batch and online scoring share this one definition.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import ibis
+import ibis.expr.operations as ops
 import pandas as pd
 
 from features import basket, cadence, engagement, habits, offers, purchase, returns
 from features.catalogue import FEATURES
+from features.contract import TABLES
 from features.engine import fetch
 from features.occasions import Log, view
 from features.records import AsOf, Records
@@ -20,28 +23,43 @@ from features.windows import KEYS
 DERIVED = (purchase, cadence, basket, habits, returns, offers, engagement)
 
 
-def build_snapshot(records: Records, as_of: AsOf | Sequence[AsOf]) -> pd.DataFrame:
+def build_snapshot(
+    records: Records, as_of: AsOf | Sequence[AsOf], features: Iterable[str] | None = None
+) -> pd.DataFrame:
     """Return the features of every customer with a purchase occasion strictly before the cutoff.
+
+    ``features`` are names of the catalogue, all unless given; only what these need is computed.
 
     Returns
     -------
     DataFrame, one row per (customer_id, as_of), sorted by as_of then customer_id: ``customer_id`` (str), ``as_of``
-    (datetime64[us, UTC]) and the columns of the catalogue in its order (float64, NaN where undefined).
+    (datetime64[us, UTC]) and the wanted columns of the catalogue in its order (float64, NaN where undefined).
+
+    Raises
+    ------
+    ValueError
+        When the catalogue does not have a feature.
     """
     moments = [as_of] if isinstance(as_of, AsOf) else as_of
-    frame = fetch(snapshot_expression(records, moments))
+    frame = fetch(snapshot_expression(records, moments, features))
     frame["as_of"] = frame["as_of"].dt.tz_localize("UTC")
     return frame
 
 
-def snapshot_expression(records: Records, moments: Sequence[AsOf]) -> ibis.Table:
+def snapshot_expression(records: Records, moments: Sequence[AsOf], features: Iterable[str] | None = None) -> ibis.Table:
     """Return the snapshot as one expression over the log: k cutoffs are one pass, not k."""
-    row = totals(view(records, distinct(moments)))
-    derived: dict[str, Any] = {}
-    for group in DERIVED:
-        derived |= group.derive(row)
-    columns = {name: derived.pop(name).cast("float64") for name in FEATURES}
+    formulas = {name: _formulas()[name] for name in in_catalogue(features)}
+    row = totals(view(records, distinct(moments)), {total for formula in formulas.values() for total in _read(formula)})
+    columns = {name: formula.replace({_template().op(): row.op()}).to_expr() for name, formula in formulas.items()}
     return row.select("customer_id", "as_of", **columns).order_by("as_of", "customer_id")
+
+
+def in_catalogue(features: Iterable[str] | None) -> tuple[str, ...]:
+    """Return the wanted features, all for None, in the catalogue's order."""
+    wanted = set(FEATURES if features is None else features)
+    if unknown := sorted(wanted - FEATURES.keys()):
+        raise ValueError(f"no such features: {', '.join(unknown)}; features/catalogue.toml names all there are")
+    return tuple(name for name in FEATURES if name in wanted)
 
 
 def distinct(moments: Sequence[AsOf]) -> list[AsOf]:
@@ -49,32 +67,76 @@ def distinct(moments: Sequence[AsOf]) -> list[AsOf]:
     return sorted(set(moments), key=lambda moment: moment.instant)
 
 
-def totals(log: Log) -> ibis.Table:
-    """Return what the features are derived from: one row per customer and cutoff with a purchase occasion."""
-    occasions, orders = log.occasions.join(log.cutoffs, "cutoff"), log.orders
-    base = occasions.group_by(*KEYS).aggregate(
-        **purchase.from_occasions(occasions), **cadence.from_occasions(occasions)
-    )
-    over_orders = {
-        name: total
-        for group in (purchase, basket, habits, returns)
-        for name, total in group.from_orders(orders).items()
-    }
-    groups = (
-        orders.group_by(*KEYS).aggregate(**over_orders),
+def totals(log: Log, wanted: Collection[str] | None = None) -> ibis.Table:
+    """Return what the features are derived from: one row per customer and cutoff with a purchase occasion.
+
+    Of the totals only the ``wanted`` ones are computed (all for None), and a part that has none of them is not joined.
+    A part is an aggregate by customer, and by cutoff where the cutoff matters.
+    """
+    row = _kept(_over_occasions(log), wanted).join(log.cutoffs, "cutoff")
+    parts = (
+        _over_orders(log.orders),
         basket.by_category(log.categories),
-        habits.by_channel(habits.channel_orders(orders)),
+        habits.by_channel(habits.channel_orders(log.orders)),
         offers.by_offer(log.offers, log.outcomes),
         offers.by_redemption(log.outcomes),
         engagement.by_interaction(log.interactions),
         engagement.by_opinion(log.interactions),
+        _creation(log.customers),
     )
-    row = base.join(log.cutoffs, "cutoff").left_join(_creation(log.customers), "customer_id", rname="{name}_customer")
-    for number, group in enumerate(groups):  # one chain of joins without a projection between: half the SQL
-        row = row.left_join(group, list(KEYS), rname=f"{{name}}_{number}")
+    for number, part in enumerate(parts):  # one chain of joins without a projection between: half the SQL
+        kept = _kept(part, wanted)
+        keys = [key for key in KEYS if key in kept.columns]
+        if len(kept.columns) > len(keys):
+            row = row.left_join(kept, keys, rname=f"{{name}}_{number}")
     return row
+
+
+def _kept(part: ibis.Table, wanted: Collection[str] | None) -> ibis.Table:
+    """Return the part without the totals that nobody wants."""
+    whole: Any = part.op()
+    if wanted is None:
+        return part
+    metrics = {name: metric for name, metric in whole.metrics.items() if name in wanted}
+    return ops.Aggregate(whole.parent, whole.groups, metrics).to_expr()
+
+
+def _over_occasions(log: Log) -> ibis.Table:
+    occasions = log.occasions.join(log.cutoffs, "cutoff")
+    return occasions.group_by(*KEYS).aggregate(
+        **purchase.from_occasions(occasions), **cadence.from_occasions(occasions)
+    )
+
+
+def _over_orders(orders: ibis.Table) -> ibis.Table:
+    groups = (purchase, basket, habits, returns)
+    return orders.group_by(*KEYS).aggregate(
+        **{name: total for group in groups for name, total in group.from_orders(orders).items()}
+    )
 
 
 def _creation(customers: ibis.Table) -> ibis.Table:
     """Return when the business first knew each customer."""
     return customers.group_by("customer_id").aggregate(created_at=customers.created_at.min())
+
+
+@cache
+def _template() -> ibis.Table:
+    """Return a row of all totals that belongs to no log: what formulas are written over once, for every log."""
+    tables = {name: ibis.table(table.schema, name=name) for name, table in TABLES.items()}
+    moment = AsOf.parse("2000-01-01", "UTC")
+    return ibis.table(totals(view(Records(tables, "UTC", "XXX"), [moment])).schema(), name="totals")
+
+
+@cache
+def _formulas() -> Mapping[str, ops.Node]:
+    """Return each feature as an expression over the template."""
+    derived: dict[str, Any] = {}
+    for group in DERIVED:
+        derived |= group.derive(_template())
+    return {name: derived[name].cast("float64").op() for name in FEATURES}
+
+
+def _read(formula: ops.Node) -> set[str]:
+    """Return the totals that a feature's formula reads."""
+    return {field.name for field in formula.find(ops.Field)}

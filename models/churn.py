@@ -99,6 +99,12 @@ class ChurnModel:
         self.base_log_odds_ = float(self.predict_log_odds(newest[:1])[0] - self.contributions(newest[:1]).sum())
         return self
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Snapshot columns that scoring reads, once fitted."""
+        own = (name for name in self.feature_names_ if name not in BTYD_FEATURES)
+        return tuple(dict.fromkeys((*own, *DRIVERS, *SUMMARY)))
+
     def predict_proba(self, X: pd.DataFrame) -> Floats:
         """Churn probability (n,), strictly between 0 and 1."""
         return self.calibration_.apply(self.predict_log_odds(X))

@@ -46,6 +46,8 @@ class ClvModel:
     spend_ : GammaGammaModel
     """
 
+    inputs = ("frequency", "recency", "T", "monetary_value")  # snapshot columns that fitting and scoring read
+
     purchases_: GeoModel
     alive_: ModifiedBetaGeoModel
     spend_: GammaGammaModel

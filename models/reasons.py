@@ -73,6 +73,12 @@ def top_reasons(
     return _frame(snapshot, names, chosen, rising, language)
 
 
+def sentence_columns(feature_names: Sequence[str]) -> frozenset[str]:
+    """Return the snapshot columns that the reasons of a model with these features may speak of."""
+    speakers = {SPEAKERS.get(name, name) for name in feature_names}
+    return frozenset(column for name in speakers for column in _columns_named(FEATURES[name]))
+
+
 def _spoken(names: list[str], shares: Floats) -> tuple[list[str], Floats]:
     """Add what features without sentences contribute to the feature that speaks for them."""
     speakers = [SPEAKERS.get(name, name) for name in names]

@@ -23,22 +23,6 @@ MIN_CUSTOMERS = 20  # fewer than four customers a fifth rank nobody
 GAPS_OF_A_RHYTHM = 3  # repeat purchases before a customer's own p90 gap is trusted
 NPS_PROMOTER = 9
 
-_INPUTS = (
-    "frequency",
-    "T",
-    "days_since_last_order",
-    "gap_median_days",
-    "gap_p90_days",
-    "spend_total",
-    "spend_365d",
-    "order_value_mean",
-    "category_breadth",
-    "orders_90d",
-    "interactions_90d",
-    "referrals_total",
-    "nps_last",
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
@@ -57,7 +41,23 @@ class Thresholds:
 
 
 class SegmentModel:
-    """Learned thresholds (``thresholds_``) and the rule tables."""
+    """Learned thresholds (``thresholds_``) and the rule tables; ``inputs`` are the snapshot columns they read."""
+
+    inputs = (
+        "frequency",
+        "T",
+        "days_since_last_order",
+        "gap_median_days",
+        "gap_p90_days",
+        "spend_total",
+        "spend_365d",
+        "order_value_mean",
+        "category_breadth",
+        "orders_90d",
+        "interactions_90d",
+        "referrals_total",
+        "nps_last",
+    )
 
     def fit(self, snapshot: pd.DataFrame) -> Self:
         """Learn the thresholds from one snapshot; InsufficientData under `MIN_CUSTOMERS` customers."""
@@ -145,7 +145,7 @@ def _typed(value: Any) -> tuple[float, ...] | float:
 
 
 def _given(snapshot: pd.DataFrame) -> dict[str, Floats]:
-    return dict(zip(_INPUTS, columns_of(snapshot, _INPUTS).T, strict=True))
+    return dict(zip(SegmentModel.inputs, columns_of(snapshot, SegmentModel.inputs).T, strict=True))
 
 
 def _fifths(values: Floats) -> tuple[float, ...]:

@@ -38,6 +38,7 @@ class ScoreSet:
 
 def score_to(directory: Path, records: "Records", as_of: "AsOf", language: Language, settings: "Settings") -> Manifest:
     """Score every customer, write the files and load the serving store."""
+    from features.catalogue import FEATURES
     from features.history import monthly_history
     from serving.decisions.playbook import LONGEST_COOLDOWN, load_playbook
     from serving.loading import load
@@ -57,6 +58,7 @@ def score_to(directory: Path, records: "Records", as_of: "AsOf", language: Langu
             playbook=playbook,
             num_threads=settings.threads,
             history=history,
+            features=FEATURES,  # a customer's page shows them all
         )
         manifest = write_scores(run, directory)
         load(store, run, monthly_history(records, as_of), last_orders(records, as_of))

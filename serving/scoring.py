@@ -1,5 +1,6 @@
 """From records to scores: snapshot, champions from the shelf, reasons, and a proposed action for every customer."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from math import floor, isfinite
@@ -12,18 +13,19 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from features.catalogue import FEATURES
 from features.context import build_context
 from features.records import AsOf, Records
 from features.snapshot import build_snapshot
 from models.artefact import Artefact, champions, load_champion
 from models.churn import ChurnModel
 from models.clv import ClvModel
-from models.reasons import top_reasons
+from models.reasons import sentence_columns, top_reasons
 from models.segments import SegmentModel
 from perennial.errors import ArtefactError, InsufficientData
 from serving.codes import Language, churn_band
 from serving.columns import COLUMN_NAMES, COLUMNS, PENDING
-from serving.decisions.arbitration import propose
+from serving.decisions.arbitration import columns_read, propose
 from serving.decisions.playbook import Playbook, load_playbook
 from serving.manifest import Manifest
 
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 
 MODELS = ("churn", "clv", "segments")
+# Features that score files repeat as columns, or turn into one.
+SHOWN_FEATURES = ("days_since_last_order", "orders_365d", "spend_365d")
 # A median further away than this says "not in sight", and dates beyond the calendar's end cannot be written.
 FARTHEST_ORDER_DAYS = 3650
 
@@ -79,6 +83,17 @@ def champions_from(found: "Mapping[str, Artefact]", num_threads: int = 1) -> Cha
     )
 
 
+def features_read(models: Champions, playbook: Playbook) -> frozenset[str]:
+    """Return every feature that a score needs: for the models, their reasons, the policy and the score's own columns.
+
+    This is the one place that says so; scoring computes no other.
+    """
+    for_models = (*models.churn.inputs, *models.clv.inputs, *models.segments.inputs)
+    for_words = sentence_columns(models.churn.feature_names_)
+    for_policy = columns_read(playbook) & FEATURES.keys()
+    return frozenset(for_models) | for_words | for_policy | frozenset(SHOWN_FEATURES)
+
+
 def score(
     records: Records,
     as_of: AsOf,
@@ -88,6 +103,7 @@ def score(
     playbook: Playbook | None = None,
     num_threads: int = 2,
     history: pd.DataFrame | None = None,
+    features: Iterable[str] = (),
 ) -> ScoreRun:
     """Score every customer who ordered before ``as_of``; the same inputs give the same run.
 
@@ -96,11 +112,13 @@ def score(
     ``horizon_days`` defaults to what the churn champion was trained for; another one is an ArtefactError.
 
     ``history`` are the decisions committed before, which caps and cooldowns count (`Store.decided_since`).
+
+    ``features`` are those that the run's snapshot shall hold besides what scoring needs.
     """
     models = shelf if isinstance(shelf, Champions) else load_champions(Path(shelf), num_threads)
     horizon = _horizon(models.churn, horizon_days)
     book = playbook or load_playbook(None)
-    snapshot = build_snapshot(records, as_of)
+    snapshot = build_snapshot(records, as_of, features_read(models, book) | frozenset(features))
     if snapshot.empty:
         raise InsufficientData(f"{records.name}: nobody ordered before {as_of.day}, so there is nobody to score")
     context = build_context(records, as_of).set_index("customer_id").loc[snapshot["customer_id"]].reset_index()

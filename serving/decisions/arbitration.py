@@ -92,6 +92,12 @@ def propose(
     return _written(frame, playbook, as_of, language, facts, values, options, choice)
 
 
+def columns_read(playbook: Playbook) -> frozenset[str]:
+    """Return the columns that conditions, reasons and the rules of contact look at, beside scores."""
+    asked = (column for name in _needed(playbook) for column in FACTS[name].columns)
+    return frozenset((*asked, *policy.SNAPSHOT_COLUMNS))
+
+
 def _needed(playbook: Playbook) -> list[str]:
     """Facts that conditions ask for or that reasons may show."""
     asked = {condition.fact.name for action in playbook.actions for condition in action.conditions}

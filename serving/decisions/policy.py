@@ -78,6 +78,9 @@ class Standing:
     margin_known: Flags
 
 
+SNAPSHOT_COLUMNS = ("complaints_open", "offers_received_30d", "offers_received_90d")
+
+
 def standing(
     frame: pd.DataFrame,
     playbook: Playbook,

@@ -3,13 +3,15 @@
 from importlib.util import find_spec
 from pathlib import Path
 
+import ibis
+import ibis.expr.operations as ops
 import numpy as np
 import pandas as pd
 import pytest
 
 from features.catalogue import FEATURES
 from features.records import AsOf
-from features.snapshot import build_snapshot
+from features.snapshot import build_snapshot, snapshot_expression
 
 SHANGHAI = "Asia/Shanghai"  # UTC+8 all year: 2024-04-10 starts there on day 100, 16:00 UTC
 AS_OF = AsOf.parse("2024-04-10", SHANGHAI)
@@ -222,3 +224,34 @@ def test_cdnow_gives_the_published_summary(make_records):
     np.testing.assert_allclose(rows.recency / 7, published.recency, atol=0.0051)
     np.testing.assert_allclose(rows["T"] / 7, published["T"], atol=0.0051)
     np.testing.assert_allclose(rows.monetary_value.fillna(0), spend.zbar, atol=0.0051)
+
+
+def test_only_wanted_features_are_computed_and_each_equals_its_column_in_the_whole(make_records, log):
+    records = make_records(timezone=SHANGHAI, **log)
+    whole = build_snapshot(records, AS_OF)
+    groups = {feature.group: [] for feature in FEATURES.values()}
+    for name, feature in FEATURES.items():
+        groups[feature.group].append(name)
+    for names in ([], *groups.values(), ["nps_last", "T", "orders_trend_90d"]):
+        ordered = [name for name in FEATURES if name in names]
+        pd.testing.assert_frame_equal(
+            build_snapshot(records, AS_OF, names), whole[["customer_id", "as_of", *ordered]], check_exact=True
+        )
+
+
+def test_tables_and_totals_that_no_wanted_feature_reads_are_left_out(make_records, log):
+    records = make_records(timezone=SHANGHAI, **log)
+    for names, tables in ((["frequency"], {"orders"}), (["frequency", "nps_last"], {"orders", "interactions"})):
+        read = snapshot_expression(records, [AS_OF], names).op().find(ops.InMemoryTable)
+        assert {records_table(records, table.name) for table in read} - {None} == tables
+    sql = ibis.to_sql(snapshot_expression(records, [AS_OF], ["frequency"]), dialect="duckdb")
+    assert "quantile" not in sql.lower()
+
+
+def records_table(records, name):
+    return next((table for table, relation in records.tables.items() if relation.op().name == name), None)
+
+
+def test_unknown_features_are_named(make_records, log):
+    with pytest.raises(ValueError, match="no such features: recencies"):
+        build_snapshot(make_records(**log), AS_OF, ["T", "recencies"])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from features.catalogue import FEATURES, MODEL_FEATURES
 from models.churn import ChurnModel
-from models.reasons import SPEAKERS, THEMES, UNTOLD_GROUPS, top_reasons
+from models.reasons import SPEAKERS, THEMES, UNTOLD_GROUPS, sentence_columns, top_reasons
 from models.silence import BTYD_FEATURES
 from tests.models.shop import HORIZON_DAYS, month, months
 
@@ -165,3 +165,10 @@ def test_a_customer_alone_hears_what_the_batch_said():
         one = snapshot.loc[[customer]]
         alone = top_reasons(one, model.contributions(one), model.feature_names_, "en", typical=model.typical_)
         pd.testing.assert_frame_equal(alone, told.loc[[customer]])
+
+
+@pytest.mark.parametrize("name", [*FEATURES, *BTYD_FEATURES])
+def test_sentences_speak_of_no_column_but_those_asked_for(name: str) -> None:
+    snapshot = pd.DataFrame({column: [1.0, 2.0] for column in sentence_columns([name])})
+    for share in (1.0, -1.0):
+        top_reasons(snapshot, np.full((2, 1), share), [name], "en")

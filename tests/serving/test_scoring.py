@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.company import generate
+from features.catalogue import FEATURES
 from features.records import AsOf, Economics, Records
 from features.sources import records_from_frames
 from models import segment_rules
@@ -20,7 +21,7 @@ from serving.columns import COLUMN_NAMES, PENDING, SCORE_COLUMNS, Kind
 from serving.decisions.ledger import Provenance, commit
 from serving.decisions.playbook import load_playbook
 from serving.profiles import last_orders
-from serving.scoring import ScoreRun, load_champions, score
+from serving.scoring import ScoreRun, features_read, load_champions, score
 from serving.store import Store
 from tests.serving.trained import HORIZON_DAYS, company, put_on_shelf, today
 
@@ -225,3 +226,14 @@ def test_last_orders_are_those_before_the_instant_and_returns_count_against_spen
     assert found.loc["R7", ["lines", "spend"]].tolist() == [2, 15.0]
     assert found.loc["X", "spend"] == -4.0
     assert len(found) == 5
+
+
+def test_scoring_asks_only_for_the_features_it_reads_and_says_the_same(tmp_path: Path) -> None:
+    few = company(300)  # too few for trees, so that reasons, policy and files have to ask for what the model does not
+    put_on_shelf(tmp_path / "models", few)
+    asked, whole = (score(few, today(few), tmp_path / "models", features=names) for names in ((), FEATURES))
+    pd.testing.assert_frame_equal(asked.scores, whole.scores, check_exact=True)
+    models = load_champions(tmp_path / "models")
+    wanted = features_read(models, load_playbook(None))
+    assert not models.churn.facts_.boosted
+    assert {"customer_id", "as_of", *wanted} == set(asked.snapshot.columns) < set(whole.snapshot.columns)
