@@ -112,10 +112,7 @@ def _trust(results: "tuple[TrainingResult, ...]", scored: "ScoreSet") -> Iterato
     churn = next(result for result in results if result.name == "churn")
     ranking = next(comparison for comparison in churn.comparisons if comparison.measure == "auc")
     gap = churn.metrics["calibration_gap"]
-    yield (
-        f"Judged on {churn.customers:,} customers over the {churn.horizon_days} days from {churn.holdout}, "
-        "which the judged model had not seen."
-    )
+    yield (f"Judged on {churn.judged_on}, which the judged model had not seen.")
     yield (
         f"Ranking who leaves: {ranking.verdict} against the simple rule “longest silent first”. "
         f"AUC {ranking.model:.3f} against {ranking.baseline:.3f}, difference {ranking.difference.value:+.3f} "

@@ -13,13 +13,13 @@ from training import plots
 from training.baselines import RECENCY_RULE, RecencyRule, recency_score
 from training.dataset import Data, Fit, Plan
 from training.metrics import CHURN_MEASURES, Floats, compare, evaluate
-from training.recipes import Recipe, Report
+from training.recipes import RecordsRecipe, Report
 
 # 20,000 rows on two busy cores: one thread fits in 2 s, two wait for each other for 15 s.
 ROWS_WORTH_THREADS = 200_000
 
 
-class ChurnRecipe(Recipe[ChurnModel]):
+class ChurnRecipe(RecordsRecipe[ChurnModel]):
     """Probability of no purchase occasion within the horizon."""
 
     name = "churn"
@@ -40,18 +40,18 @@ class ChurnRecipe(Recipe[ChurnModel]):
         """Read a fitted model."""
         return ChurnModel.from_files(files, num_threads=self.settings.threads)
 
-    def predict(self, model: ChurnModel, rows: pd.DataFrame, horizon_days: int) -> Floats:
+    def predict(self, model: ChurnModel, rows: pd.DataFrame, data: Data) -> Floats:
         """Return churn probabilities; the horizon is the model's own."""
         return model.predict_proba(rows)
 
-    def outcome(self, rows: pd.DataFrame) -> Floats:
+    def outcome(self, data: Data) -> Floats:
         """Return 1 for customers who did not buy in the window, else 0."""
-        return rows["churned"].to_numpy(dtype=np.float64)
+        return data.heldout["churned"].to_numpy(dtype=np.float64)
 
     def report(self, model: ChurnModel, data: Data, prediction: Floats) -> Report:
         """Judge against the recency rule, whose probabilities come from the calibration window."""
         heldout = data.heldout
-        outcome, silence = self.outcome(heldout), recency_score(heldout)
+        outcome, silence = self.outcome(data), recency_score(heldout)
         rule = RecencyRule.fit(data.learned(_fit_of(data, final=False))[1])
         seed = self.settings.seed
         return Report(

@@ -15,12 +15,12 @@ from training import plots
 from training.baselines import AVERAGE_RULE, average_orders, average_spend
 from training.dataset import Data
 from training.metrics import AMOUNT_MEASURES, Floats, Interval, compare, coverage, evaluate
-from training.recipes import Recipe, Report
+from training.recipes import RecordsRecipe, Report
 
 FEWEST_BINS, MOST_BINS = 7, 20
 
 
-class ClvRecipe(Recipe[ClvModel]):
+class ClvRecipe(RecordsRecipe[ClvModel]):
     """Expected orders, spend and discounted value."""
 
     name = "clv"
@@ -42,20 +42,20 @@ class ClvRecipe(Recipe[ClvModel]):
         """Read a fitted model."""
         return ClvModel.from_files(files)
 
-    def predict(self, model: ClvModel, rows: pd.DataFrame, horizon_days: int) -> Floats:
+    def predict(self, model: ClvModel, rows: pd.DataFrame, data: Data) -> Floats:
         """Return expected spend within the horizon."""
-        orders = model.purchases_.predict_purchases(rows, horizon_days=horizon_days)
+        orders = model.purchases_.predict_purchases(rows, horizon_days=data.horizon_days)
         return np.asarray(orders * model.spend_.predict_spend(rows), dtype=np.float64)
 
-    def outcome(self, rows: pd.DataFrame) -> Floats:
+    def outcome(self, data: Data) -> Floats:
         """Return the net spend that came."""
-        return rows["actual_spend"].to_numpy(dtype=np.float64)
+        return data.heldout["actual_spend"].to_numpy(dtype=np.float64)
 
     def report(self, model: ClvModel, data: Data, prediction: Floats) -> Report:
         """Judge spend and orders against each customer's own average so far."""
         rows, days, seed = data.heldout, data.horizon_days, self.settings.seed
         full = model.predict(rows, horizon_days=days)
-        spend, orders = self.outcome(rows), rows["actual_orders"].to_numpy(dtype=np.float64)
+        spend, orders = self.outcome(data), rows["actual_orders"].to_numpy(dtype=np.float64)
         expected = full["expected_orders"].to_numpy()
         # 0.90 or a little more is right: counts are whole
         within = coverage(full["expected_orders_low"].to_numpy(), full["expected_orders_high"].to_numpy())

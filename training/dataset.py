@@ -13,6 +13,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -92,9 +93,17 @@ def plan_origins(records: Records, as_of: AsOf, horizon_days: int) -> Plan:
     return Plan(horizon_days, judged, holdout, final, end)
 
 
+@dataclass(frozen=True, slots=True)
+class Used:
+    """Rows a training used: their fingerprint and a few counts (JSON)."""
+
+    digest: str
+    profile: str
+
+
 @dataclass(frozen=True)
 class Data:
-    """What a training goes by: labelled snapshot rows at every cutoff, and the snapshot at the end.
+    """What a training of records goes by: labelled snapshot rows at every cutoff, and the snapshot at the end.
 
     ``rows`` stand at the final fit's cutoffs, of which the hold-out is the latest, and their labels use all that is
     known at ``end``. ``judged`` stand at the judged fit's cutoffs, and their labels use what was known when its last
@@ -115,6 +124,55 @@ class Data:
     def heldout(self) -> pd.DataFrame:
         """Labelled rows of the hold-out."""
         return rows_at(self.rows, [self.holdout])
+
+    @property
+    def title(self) -> str:
+        """The day everything is known up to, and the horizon."""
+        return f"{self.end.day} {self.horizon_days}d"
+
+    @property
+    def source(self) -> str:
+        """Name of the records."""
+        return self.records.name
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What runs and versions are found by."""
+        return {"as_of": str(self.end.day), "horizon_days": str(self.horizon_days), "records": self.records.name}
+
+    @property
+    def customers(self) -> int:
+        """Customers of the hold-out."""
+        return len(self.heldout)
+
+    @property
+    def judged_on(self) -> str:
+        """Say which customers a recipe is judged on."""
+        return f"{self.customers:,} customers over {self.horizon_days} days from {self.holdout.day}"
+
+    def used(self, *, fits_on_labels: bool) -> dict[str, Used]:
+        """Return what is learned from and judged on, by context."""
+        frames = {"training": self.rows if fits_on_labels else self.latest, "holdout": self.heldout}
+        if fits_on_labels:
+            frames["judged"] = self.judged
+        return {context: Used(fingerprint(rows), _profile(rows)) for context, rows in frames.items()}
+
+    def about(self) -> dict[str, Any]:
+        """Return facts for the artefact, in plain JSON."""
+        return {
+            "as_of": self.end.instant.isoformat(),
+            "horizon_days": self.horizon_days,
+            "holdout_cutoff": self.holdout.day.isoformat(),
+            "holdout_customers": self.customers,
+            "customers": len(self.latest),
+            "records": self.records.name,
+            "timezone": self.records.timezone,
+            "currency": self.records.currency,
+        }
+
+    def closed(self, *, final: bool) -> dict[str, str]:
+        """Return the instant after which a fit knows nothing."""
+        return {"closed_until": (self.end if final else self.holdout).instant.isoformat()}
 
     def learned(self, fit: Fit) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Return the training and the calibration rows of a fit of the plan, labelled with what it may know."""
@@ -185,6 +243,11 @@ def spacing_days(room_days: int, horizon_days: int, wanted: int) -> int:
     parts = range(1, max(1, horizon_days // SHORTEST_STEP_DAYS) + 1)
     steps = [horizon_days // part for part in parts]
     return next((step for step in steps if room_days // step + 1 >= wanted), steps[-1])
+
+
+def _profile(rows: pd.DataFrame) -> str:
+    churned = f', "churned": {rows["churned"].mean():.6f}' if "churned" in rows else ""
+    return f'{{"num_rows": {len(rows)}, "customers": {rows["customer_id"].nunique()}{churned}}}'
 
 
 def _require(records: Records, end: AsOf, horizon_days: int, windows: int) -> None:

@@ -5,12 +5,10 @@ import platform
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from features.records import AsOf, Records
 from models.artefact import Artefact, read_artefact, write_artefact
@@ -18,39 +16,49 @@ from perennial.errors import ArtefactError, SourceError
 from perennial.settings import Settings, settings
 from training.churn_recipe import ChurnRecipe
 from training.clv_recipe import ClvRecipe
-from training.dataset import Data, fingerprint, gather
+from training.dataset import gather
 from training.lock import training_lock
 from training.metrics import Comparison, Floats, Interval, Verdict, compare, spoken
 from training.promote import JUDGED_PATH, LEAST_SPREAD, MODEL_PATH, Decision, gate, settle
-from training.recipes import Recipe, Report
+from training.recipes import Ground, Recipe, RecordsRecipe, Report
 from training.registry import CHAMPION, Registry, Run, Version
 from training.segments_recipe import SegmentsRecipe
 
 Progress = Callable[[str], None]
-RECIPES: Mapping[str, type[Recipe[Any]]] = {recipe.name: recipe for recipe in (ChurnRecipe, ClvRecipe, SegmentsRecipe)}
+SUSPECTS = "suspects"
+RECIPES: Mapping[str, type[RecordsRecipe[Any]]] = {
+    recipe.name: recipe for recipe in (ChurnRecipe, ClvRecipe, SegmentsRecipe)
+}
 
 
 @dataclass(frozen=True)
 class TrainingResult:
     """A registered version and what the hold-out said about the recipe that made it.
 
-    ``metrics`` were measured on the ``customers`` of ``holdout``, which the judged fit had not seen; the registered
-    fit went on to learn from that window too. ``digest`` is the artefact's hash: same data, same settings, same digest.
+    ``metrics`` were measured on the ``customers`` of ``judged_on``, which the judged fit had not seen; the registered
+    fit went on to learn from them too. ``digest`` is the artefact's hash: same data, same settings, same digest.
     """
 
     name: str
     version: int
     promoted: bool
     reason: str
-    as_of: date
-    horizon_days: int
-    holdout: date
+    judged_on: str
     customers: int
-    metrics: Mapping[str, Interval]
-    comparisons: tuple[Comparison, ...]
+    report: Report
     fingerprint: str
     digest: str
     run_id: str
+
+    @property
+    def metrics(self) -> Mapping[str, Interval]:
+        """Measures on the hold-out."""
+        return self.report.metrics
+
+    @property
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """Comparisons with simple rules on the hold-out."""
+        return self.report.comparisons
 
     @property
     def verdict(self) -> Verdict | None:
@@ -62,9 +70,10 @@ class TrainingResult:
         state = "champion" if self.promoted else "challenger, not serving"
         lines = [
             f"{self.name} version {self.version}: {state} ({self.reason})",
-            f"  judged on {self.customers:,} customers over {self.horizon_days} days from {self.holdout}: "
+            f"  judged on {self.judged_on}: "
             + ", ".join(f"{spoken(name)} {value}" for name, value in list(self.metrics.items())[:4]),
             *(f"  {comparison}" for comparison in self.comparisons),
+            *(f"  {note}" for note in self.report.notes),
         ]
         return "\n".join(lines)
 
@@ -91,116 +100,108 @@ def train(
         return tuple(run_job(recipe, data, registry, config, say) for recipe in recipes)
 
 
-def run_job(recipe: Recipe[Any], data: Data, registry: Registry, config: Settings, say: Progress) -> TrainingResult:
+def run_job(
+    recipe: Recipe[Any, Ground], data: Ground, registry: Registry, config: Settings, say: Progress
+) -> TrainingResult:
     """Train one model in one run; the caller holds the home's lock."""
     here = _here(config)
     registry.bury_dead_runs(recipe.name, here)
-    title = f"{recipe.name} {data.end.day} {data.horizon_days}d"
-    with registry.run(recipe.name, title, {**_tags(data), **here}) as run, tempfile.TemporaryDirectory() as folder:
-        digests = _log_data(run, recipe, data)
-        say(f"{recipe.name}: fitting on the past and judging on {data.horizon_days} days from {data.holdout.day}")
+    title = f"{recipe.name} {data.title}"
+    with registry.run(recipe.name, title, {**data.tags, **here}) as run, tempfile.TemporaryDirectory() as folder:
+        fingerprint = _log_data(run, recipe, data)
+        say(f"{recipe.name}: fitting and judging on {data.judged_on}")
         judged = recipe.fit(data, final=False)
-        prediction = recipe.predict(judged, data.heldout, data.horizon_days)
+        prediction = recipe.predict(judged, data.heldout, data)
         report = recipe.report(judged, data, prediction)
-        say(f"{recipe.name}: fitting again with everything until {data.end.day}")
+        say(f"{recipe.name}: fitting again with everything")
         final = recipe.fit(data, final=True)
-        meta = _meta(recipe, data, report, digests)
+        meta = _meta(recipe, data, report, fingerprint)
         facts = recipe.facts(final, data)
         artefact = write_artefact(
-            Path(folder) / MODEL_PATH, recipe.name, recipe.files(final), {**meta, **facts, **_closed(data.end)}
+            Path(folder) / MODEL_PATH, recipe.kind, recipe.files(final), {**meta, **facts, **data.closed(final=True)}
         )
         earlier = write_artefact(
-            Path(folder) / JUDGED_PATH, recipe.name, recipe.files(judged), {**meta, **_closed(data.holdout)}
+            Path(folder) / JUDGED_PATH, recipe.kind, recipe.files(judged), {**meta, **data.closed(final=False)}
         )
         _log_fit(run, report, {**meta, **facts}, {MODEL_PATH: artefact, JUDGED_PATH: earlier})
         decision = _sound(recipe, final, data) or _decide(recipe, data, prediction, report, registry, Path(folder))
         version = _register(registry, run, recipe, data, report, decision)
         settle(registry, version, artefact, decision, config)
-        digest = read_artefact(artefact, recipe.name).digest
+        digest = read_artefact(artefact, recipe.kind).digest
     return TrainingResult(
         name=recipe.name,
         version=version.number,
         promoted=decision.promoted,
         reason=decision.reason,
-        as_of=data.end.day,
-        horizon_days=data.horizon_days,
-        holdout=data.holdout.day,
-        customers=len(prediction),
-        metrics=report.metrics,
-        comparisons=report.comparisons,
-        fingerprint=digests["fingerprint"],
+        judged_on=data.judged_on,
+        customers=data.customers,
+        report=report,
+        fingerprint=fingerprint,
         digest=digest,
         run_id=run.run_id,
     )
 
 
-def _sound(recipe: Recipe[Any], final: Any, data: Data) -> Decision | None:
+def _sound(recipe: Recipe[Any, Ground], final: Any, data: Ground) -> Decision | None:
     """Refuse a final fit that is degenerate though the judged one was not."""
-    prediction = recipe.predict(final, data.latest, data.horizon_days)
+    prediction = recipe.predict(final, data.latest, data)
     if np.isfinite(prediction).all() and np.ptp(prediction) >= LEAST_SPREAD:
         return None
     return Decision(False, "fitted with everything, it predicts the same, or nothing, for every customer")
 
 
 def _decide(
-    recipe: Recipe[Any], data: Data, prediction: Floats, report: Report, registry: Registry, folder: Path
+    recipe: Recipe[Any, Ground], data: Ground, prediction: Floats, report: Report, registry: Registry, folder: Path
 ) -> Decision:
     ranking = report.metrics[recipe.ranking]
     champion = registry.alias(recipe.name, CHAMPION)
     if champion is None:
         return gate(prediction, ranking, recipe.chance, None)
+    if report.suspects and champion.tags.get(SUSPECTS) == "none":
+        return Decision(False, f"{'; '.join(report.suspects)}; {_by_hand(recipe)}")
+
+    def read(beside: str | None) -> Artefact:
+        return read_artefact(registry.fetch(champion, folder / f"champion_{beside}", beside), recipe.kind)
+
+    name, seed = f"champion {champion.number}", recipe.settings.seed
     try:
-        rival = _rival(recipe, registry, champion, data, folder)
+        theirs = recipe.champion_prediction(read, data)
     except (ArtefactError, SourceError) as error:
         own = gate(prediction, ranking, recipe.chance, None)
-        return Decision(own.promoted, f"{own.reason}; champion {champion.number} cannot be used ({error})")
-    if isinstance(rival, str):
+        return Decision(own.promoted, f"{own.reason}; {name} cannot be used ({error})")
+    if isinstance(theirs, str):
         own = gate(prediction, ranking, recipe.chance, [])
-        return Decision(False, f"{rival}; `perennial promote {recipe.name}` decides" if own.promoted else own.reason)
-    theirs, outcome = recipe.predict(rival, data.heldout, data.horizon_days), recipe.outcome(data.heldout)
-    name, seed = f"champion {champion.number}", recipe.settings.seed
-    comparisons = [compare(measure, outcome, prediction, theirs, name, seed=seed) for measure in recipe.gated_by]
+        return Decision(False, f"{theirs}; {_by_hand(recipe)}" if own.promoted else own.reason)
+    outcome, whose = recipe.outcome(data), recipe.customer(data)
+    comparisons = [
+        compare(measure, outcome, prediction, theirs, name, customer=whose, seed=seed) for measure in recipe.gated_by
+    ]
     return gate(prediction, ranking, recipe.chance, comparisons)
 
 
-def _rival(recipe: Recipe[Any], registry: Registry, champion: Version, data: Data, folder: Path) -> Any:
-    """Return the champion, as it stood before the hold-out, to be judged on the same customers; or why there is none.
-
-    A champion that has already learned from the hold-out would be judged on its own lessons; then the fit that was
-    judged before it was registered stands in for it.
-    """
-    for beside in (None, JUDGED_PATH):
-        found = registry.fetch(champion, folder / f"champion_{beside}", beside)
-        artefact: Artefact = read_artefact(found, recipe.name)
-        objection = recipe.objection(artefact, data.horizon_days)
-        if objection is not None:
-            return objection
-        if datetime.fromisoformat(artefact.meta["closed_until"]) <= data.holdout.instant:
-            return recipe.load(artefact.files)
-    return f"champion {champion.number} has learned from records after {data.holdout.day}, so no comparison is fair"
+def _by_hand(recipe: Recipe[Any, Any]) -> str:
+    return f"`perennial promote {recipe.name}` decides"
 
 
 def _register(
-    registry: Registry, run: Run, recipe: Recipe[Any], data: Data, report: Report, decision: Decision
+    registry: Registry, run: Run, recipe: Recipe[Any, Ground], data: Ground, report: Report, decision: Decision
 ) -> Version:
     verdict = f"{'passed' if decision.promoted else 'refused'}: {decision.reason}"
-    comparisons = "\n".join(f"- {comparison}" for comparison in report.comparisons)
-    note = f"Gate {verdict}.\n\n{comparisons}"
-    run.tag({"gate": verdict[:4000], "mlflow.note.content": note})
-    tags = {**_tags(data), "gate": verdict[:4000], recipe.ranking: str(report.metrics[recipe.ranking])}
+    points = "\n".join(f"- {point}" for point in (*report.comparisons, *report.notes))
+    note = f"Gate {verdict}.\n\n{points}"
+    suspects = {SUSPECTS: "; ".join(report.suspects)[:4000] or "none"}
+    run.tag({"gate": verdict[:4000], "mlflow.note.content": note, **suspects})
+    tags = {**data.tags, "gate": verdict[:4000], **suspects, recipe.ranking: str(report.metrics[recipe.ranking])}
     return registry.register(recipe.name, run, MODEL_PATH, tags, note)
 
 
-def _log_data(run: Run, recipe: Recipe[Any], data: Data) -> dict[str, str]:
-    used = {"training": data.rows if recipe.fits_on_labels else data.latest, "holdout": data.heldout}
-    if recipe.fits_on_labels:
-        used["judged"] = data.judged
-    digests = {context: fingerprint(rows) for context, rows in used.items()}
+def _log_data(run: Run, recipe: Recipe[Any, Ground], data: Ground) -> str:
+    used = data.used(fits_on_labels=recipe.fits_on_labels)
     for context, rows in used.items():
-        run.log_dataset(f"{data.records.name} {context}", digests[context], data.records.name, _profile(rows), context)
-    both = hashlib.sha256("".join(digests.values()).encode()).hexdigest()
+        run.log_dataset(f"{data.source} {context}", rows.digest, data.source, rows.profile, context)
+    both = hashlib.sha256("".join(rows.digest for rows in used.values()).encode()).hexdigest()
     run.tag({"fingerprint": both})
-    return {"fingerprint": both}
+    return both
 
 
 def _log_fit(run: Run, report: Report, params: Mapping[str, Any], artefacts: Mapping[str, Path]) -> None:
@@ -223,37 +224,17 @@ def _here(config: Settings) -> dict[str, str]:
     return {"perennial.home": f"{platform.node()}:{home}"}
 
 
-def _tags(data: Data) -> dict[str, str]:
-    return {"as_of": str(data.end.day), "horizon_days": str(data.horizon_days), "records": data.records.name}
-
-
-def _meta(recipe: Recipe[Any], data: Data, report: Report, digests: Mapping[str, str]) -> dict[str, Any]:
+def _meta(recipe: Recipe[Any, Ground], data: Ground, report: Report, fingerprint: str) -> dict[str, Any]:
     return {
         "name": recipe.name,
-        "as_of": data.end.instant.isoformat(),
-        "horizon_days": data.horizon_days,
-        "holdout_cutoff": data.holdout.day.isoformat(),
-        "holdout_customers": len(data.heldout),
-        "customers": len(data.latest),
-        "records": data.records.name,
-        "timezone": data.records.timezone,
-        "currency": data.records.currency,
+        **data.about(),
         "seed": recipe.settings.seed,
-        **digests,
+        "fingerprint": fingerprint,
         "holdout_metrics": {name: _finite(interval) for name, interval in report.metrics.items()},
         "comparisons": [str(comparison) for comparison in report.comparisons],
     }
 
 
-def _closed(moment: AsOf) -> dict[str, str]:
-    return {"closed_until": moment.instant.isoformat()}
-
-
 def _finite(interval: Interval) -> list[float | None]:
     values = (interval.value, interval.low, interval.high)
     return [round(value, 9) if np.isfinite(value) else None for value in values]
-
-
-def _profile(rows: pd.DataFrame) -> str:
-    churned = f', "churned": {rows["churned"].mean():.6f}' if "churned" in rows else ""
-    return f'{{"num_rows": {len(rows)}, "customers": {rows["customer_id"].nunique()}{churned}}}'

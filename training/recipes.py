@@ -1,37 +1,91 @@
 """What one kind of model needs to be trained: how it is fitted and judged. The jobs in `training.fit` do the rest."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from datetime import datetime
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import pandas as pd
 
 from models.artefact import Artefact
 from perennial.settings import Settings
-from training.dataset import Data
+from training.dataset import Data, Used
 from training.metrics import Comparison, Floats, Interval
+from training.promote import JUDGED_PATH
 
 Model = TypeVar("Model")
+Reader = Callable[[str | None], Artefact]
+
+
+class Material(Protocol):
+    """What one training goes by: rows to learn from and rows to be judged on."""
+
+    @property
+    def title(self) -> str:
+        """What was learned from, as part of a run's name."""
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What runs and versions are found by."""
+
+    @property
+    def source(self) -> str:
+        """Name of the records or the file."""
+
+    @property
+    def judged_on(self) -> str:
+        """Say which customers the recipe is judged on."""
+
+    @property
+    def customers(self) -> int:
+        """How many they are."""
+
+    @property
+    def heldout(self) -> pd.DataFrame:
+        """Rows the recipe is judged on."""
+
+    @property
+    def latest(self) -> pd.DataFrame:
+        """Rows that the final fit must be able to tell apart."""
+
+    def used(self, *, fits_on_labels: bool) -> dict[str, Used]:
+        """Return what is learned from and judged on, by context."""
+
+    def about(self) -> dict[str, Any]:
+        """Return facts for the artefact, in plain JSON."""
+
+    def closed(self, *, final: bool) -> dict[str, str]:
+        """Return until when a fit knows the world, where there is such an instant."""
+
+
+Ground = TypeVar("Ground", bound=Material)
 
 
 @dataclass(frozen=True)
 class Report:
-    """What the hold-out said about a recipe."""
+    """What the hold-out said about a recipe.
+
+    ``notes`` are for people; ``suspects`` name what may have told the outcome beforehand: a version that has some
+    never replaces a champion that has none.
+    """
 
     metrics: Mapping[str, Interval]
     comparisons: tuple[Comparison, ...]
     pictures: Mapping[str, bytes]
+    notes: tuple[str, ...] = ()
+    suspects: tuple[str, ...] = ()
 
 
-class Recipe(ABC, Generic[Model]):
+class Recipe(ABC, Generic[Model, Ground]):
     """One kind of model.
 
-    ``ranking`` is the metric that must beat ``chance`` for a version to serve, ``gated_by`` the measures on
-    which it may not be worse than the champion.
+    ``name`` is the model's in the registry and on the shelf, ``kind`` its artefact's. ``ranking`` is the metric that
+    must beat ``chance`` for a version to serve, ``gated_by`` the measures on which it may not be worse than the
+    champion.
     """
 
-    name: ClassVar[str]
+    name: str
     ranking: ClassVar[str]
     chance: ClassVar[float]
     gated_by: ClassVar[tuple[str, ...]]
@@ -40,8 +94,13 @@ class Recipe(ABC, Generic[Model]):
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
+    @property
+    def kind(self) -> str:
+        """Kind of the artefact; models of several names may share one."""
+        return self.name
+
     @abstractmethod
-    def fit(self, data: Data, *, final: bool) -> Model:
+    def fit(self, data: Ground, *, final: bool) -> Model:
         """Fit with what was known at the hold-out, or finally with everything."""
 
     @abstractmethod
@@ -53,20 +112,50 @@ class Recipe(ABC, Generic[Model]):
         """Read a fitted model."""
 
     @abstractmethod
-    def predict(self, model: Model, rows: pd.DataFrame, horizon_days: int) -> Floats:
+    def predict(self, model: Model, rows: pd.DataFrame, data: Ground) -> Floats:
         """Return the prediction that is judged (n_rows,)."""
 
     @abstractmethod
-    def outcome(self, rows: pd.DataFrame) -> Floats:
-        """Return what came of it (n_rows,)."""
+    def outcome(self, data: Ground) -> Floats:
+        """Return what came of the rows it is judged on (n_rows,)."""
 
     @abstractmethod
-    def report(self, model: Model, data: Data, prediction: Floats) -> Report:
+    def report(self, model: Model, data: Ground, prediction: Floats) -> Report:
         """Judge the recipe on the hold-out."""
 
     @abstractmethod
-    def facts(self, model: Model, data: Data) -> dict[str, Any]:
+    def facts(self, model: Model, data: Ground) -> dict[str, Any]:
         """Return what else a reader of the artefact should know, in plain JSON."""
+
+    def customer(self, data: Ground) -> Sequence[Hashable] | None:
+        """Return whose each judged row is (n_rows,), where customers have several."""
+        return None
+
+    @abstractmethod
+    def champion_prediction(self, read: Reader, data: Ground) -> Floats | str:
+        """Predict the judged rows with the champion as it was before it knew them, or say why that cannot be.
+
+        ``read`` returns the champion's artefact, or the one beside it in its run.
+        """
+
+
+class RecordsRecipe(Recipe[Model, Data]):
+    """A model of the records: fitted at past cutoffs and judged on the customers of a later one."""
+
+    def champion_prediction(self, read: Reader, data: Data) -> Floats | str:
+        """Judge the champion on the same customers.
+
+        A champion that has already learned from the hold-out would be judged on its own lessons; then the fit that was
+        judged before it was registered stands in for it.
+        """
+        for beside in (None, JUDGED_PATH):
+            artefact = read(beside)
+            objection = self.objection(artefact, data.horizon_days)
+            if objection is not None:
+                return objection
+            if datetime.fromisoformat(artefact.meta["closed_until"]) <= data.holdout.instant:
+                return self.predict(self.load(artefact.files), data.heldout, data)
+        return f"the champion has learned from records after {data.holdout.day}, so no comparison is fair"
 
     def objection(self, champion: Artefact, horizon_days: int) -> str | None:
         """Say why a champion answers another question than this training, or None when it does not."""

@@ -10,10 +10,10 @@ from models.segments import SegmentModel, ValueTier
 from training import plots
 from training.dataset import Data
 from training.metrics import Floats, evaluate, normalised_gini
-from training.recipes import Recipe, Report
+from training.recipes import RecordsRecipe, Report
 
 
-class SegmentsRecipe(Recipe[SegmentModel]):
+class SegmentsRecipe(RecordsRecipe[SegmentModel]):
     """Value tiers, lifecycle stages, contact tiers and potential."""
 
     name = "segments"
@@ -34,18 +34,18 @@ class SegmentsRecipe(Recipe[SegmentModel]):
         """Read a fitted model."""
         return SegmentModel.from_files(files)
 
-    def predict(self, model: SegmentModel, rows: pd.DataFrame, horizon_days: int) -> Floats:
+    def predict(self, model: SegmentModel, rows: pd.DataFrame, data: Data) -> Floats:
         """Return each customer's value tier as a rank, the best tier highest."""
         best_first = {tier.value: len(ValueTier) - place for place, tier in enumerate(ValueTier)}
         return np.asarray(model.predict(rows)["value_tier"].map(best_first), dtype=np.float64)
 
-    def outcome(self, rows: pd.DataFrame) -> Floats:
+    def outcome(self, data: Data) -> Floats:
         """Return the net spend that came."""
-        return rows["actual_spend"].to_numpy(dtype=np.float64)
+        return data.heldout["actual_spend"].to_numpy(dtype=np.float64)
 
     def report(self, model: SegmentModel, data: Data, prediction: Floats) -> Report:
         """Measure how well the tiers order what customers spent next."""
-        spend = self.outcome(data.heldout)
+        spend = self.outcome(data)
         return Report(
             metrics=evaluate({"spend_normalised_gini": normalised_gini}, spend, prediction, seed=self.settings.seed),
             comparisons=(),

@@ -83,7 +83,7 @@ def test_what_serves_predicts_and_has_learned_from_the_latest_closed_window(trai
     latest = gather(company, company.as_of(), HORIZON_DAYS, fits_on_labels=True).latest
     probability = ChurnModel.from_files(artefact.files).predict_proba(latest)
     assert ((probability > 0) & (probability < 1)).all()
-    assert artefact.meta["calibration_cutoff"] == trained["churn"].holdout.isoformat()
+    assert trained["churn"].judged_on.endswith(artefact.meta["calibration_cutoff"])
     assert artefact.meta["closed_until"] == company.as_of().instant.isoformat()
     assert artefact.meta["definition"] == "no purchase occasion within 28 days"
     value = ClvModel.from_files(load_champion(settings().shelf, "clv").files).predict(latest, horizon_days=HORIZON_DAYS)
@@ -143,7 +143,7 @@ def test_same_data_same_settings_same_artefact(trained, company, home):
 class ConstantSegments(SegmentsRecipe):
     """Puts everyone into one tier."""
 
-    def predict(self, model, rows, horizon_days):
+    def predict(self, model, rows, data):
         return np.full(len(rows), 3.0)
 
 
