@@ -51,13 +51,13 @@ def test_value_is_margin_and_money_may_be_spent(scored: ScoreSet) -> None:
 
 
 def test_marketing_reaches_only_those_who_agreed(scored: ScoreSet, company: Company) -> None:
-    latest = company.tables["consents"].sort_values("occurred_at").groupby("customer_id")["granted"].last()
-    agreed = set(latest.index[latest])
+    consents = company.tables["consents"].query("purpose == 'marketing'").sort_values("occurred_at")
+    latest = consents.groupby(["customer_id", "channel"])["granted"].last()
     scores = scored.scores
     contacted = scores[(scores["action_id"] != "do_nothing") & ~scores["human_task"]]
     assert len(contacted) > 100
-    assert set(contacted["customer_id"]) <= agreed
-    assert contacted["action_channel"].eq("email").all()
+    assert {"email", "app", "sms", "phone"} <= set(contacted["action_channel"])
+    assert set(zip(contacted["customer_id"], contacted["action_channel"], strict=True)) <= set(latest.index[latest])
     assert not contacted["control_group"].any()
 
 
