@@ -72,7 +72,7 @@ def family(duckdb_type: str) -> str:
     if duckdb_type.endswith("[]") or duckdb_type.startswith(("STRUCT", "MAP", "UNION", "BLOB", "INTERVAL")):
         return "nested"
     if duckdb_type.startswith("TIMESTAMP"):
-        return "zoned" if duckdb_type == "TIMESTAMP WITH TIME ZONE" else "instant"
+        return "zoned" if duckdb_type.endswith("TIME ZONE") or "TZ" in duckdb_type else "instant"
     if duckdb_type.lstrip("U") in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"):
         return "integer"
     if duckdb_type in ("FLOAT", "DOUBLE") or duckdb_type.startswith("DECIMAL"):
@@ -188,7 +188,7 @@ def _wall_clock(naive: str, zone: str | None) -> str:
 def _instant(given: _Given) -> Cleaned:
     raw, zone, word, format_ = given.raw, given.zone, given.words, given.mapped.format
     if given.kind == "zoned":
-        return _bounded(f"{raw} AT TIME ZONE 'UTC'", raw)
+        return _bounded(f"{raw}::TIMESTAMPTZ AT TIME ZONE 'UTC'", raw)
     if given.kind in ("instant", "day"):
         finite = f"CASE WHEN isfinite({raw}::TIMESTAMP) THEN {raw}::TIMESTAMP END"
         return _bounded(_wall_clock(finite, zone), raw, naive=f"{raw} IS NOT NULL")

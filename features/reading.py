@@ -274,9 +274,10 @@ def _quarantined(
 ) -> list[pd.DataFrame]:
     values = ", ".join(f"{literal(name)}: src.{identifier(name)}::VARCHAR" for name in opened.columns)
     judged = connection.execute(
-        f"SELECT {literal(table.name)} AS table, {literal(opened.name)} AS file, {ROW} AS row, reason, "
-        f"to_json({{{values}}})::VARCHAR AS original FROM {_stage_name(table)} "
-        f"JOIN {opened.relation} AS src USING ({ROW}) WHERE part = {position} AND reason IS NOT NULL ORDER BY {ROW}"
+        f"SELECT {literal(table.name)} AS table, {literal(opened.name)} AS file, {ROW} AS row, staged.reason, "
+        f"to_json({{{values}}})::VARCHAR AS original FROM {_stage_name(table)} AS staged "
+        f"JOIN {opened.relation} AS src USING ({ROW}) "
+        f"WHERE staged.part = {position} AND staged.reason IS NOT NULL ORDER BY {ROW}"
     ).df()
     malformed = pd.DataFrame(
         [

@@ -1,9 +1,13 @@
-"""What `perennial check` prints: how usable the records are, and why the rest is not."""
+"""The facts of a check: how usable the records are, why the rest is not, and what to do about it."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
+from features.mapping import Source
 from features.records import Records, TableReport
+from features.suspicions import Suspicion, suspicions
 
 MEANINGS = {
     "missing_customer": "no customer id",
@@ -33,105 +37,145 @@ MEANINGS = {
 }
 
 REMEDIES = {
-    "bad_instant": 'say how the date is written: { column = "…", format = "%m/%d/%Y %H:%M" }',
-    "bad_day": 'say how the day is written: { column = "…", format = "%d.%m.%Y" }',
-    "bad_number": 'decimal commas are read with { column = "…", decimal = "," }',
+    "missing_customer": "Guest sales cannot be scored. If a card, phone or e-mail tells who it was, fill the id in.",
+    "missing_instant": "Fill the date in: a record without a day cannot be placed before or after a prediction.",
+    "missing_amount": "Fill in the amount, or quantity and unit price; 0 is allowed for something given away.",
+    "bad_id": "Shorten or clean the id in the system that wrote it.",
+    "bad_instant": 'Say how the date is written: { column = "…", format = "%m/%d/%Y %H:%M" }.',
+    "bad_day": 'Say how the day is written: { column = "…", format = "%d.%m.%Y" }.',
+    "bad_number": 'Correct the number; decimal commas are read with { column = "…", decimal = "," }.',
+    "bad_flag": "Write true or false, yes or no, 1 or 0.",
+    "too_large": "No line is worth that: correct the number, or check that the right column is mapped.",
+    "clock_skew": "Correct the date; appointments and pre-orders belong in the log once they have happened.",
+    "duplicate_line": "Nothing to do: the first copy counts. If lines go missing, line_id does not identify a line.",
+    "conflicting_line": "Decide which line is right and remove the other, or leave line_id out.",
+    "superseded_customer": "Nothing to do, unless the rows are different persons: then their ids must differ.",
+    "unknown_kind": "Use the contract's kinds, listed in features/contract.py under INTERACTION_KINDS.",
+    "unknown_channel": "Use email, sms, phone, app, mail or social: a consent for anything else allows nothing.",
+    "out_of_range": "Correct the number: satisfaction 1 to 5, nps 0 to 10, margin_rate 0 to 1, propensity over 0 to 1.",
+    "malformed_line": "The line has more or fewer cells than the header: put texts that hold the delimiter in quotes.",
 }
 
 
 @dataclass(frozen=True, slots=True)
+class Missing:
+    """Empty values of one mapped column, over all inputs of its table that have it."""
+
+    table: str
+    column: str
+    empty: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class Usability:
-    """The facts of a check; ``first_day`` and ``last_day`` are None without a usable order."""
+    """The facts of a check; ``first_day`` and ``last_day`` are None without a usable order.
+
+    ``customers`` bought something in ``orders`` orders; ``returns`` are orders that only gave something back.
+    ``net_amount`` is in the source's currency, returns taken off.
+    """
 
     name: str
     customers: int
     orders: int
+    returns: int
+    net_amount: float
     first_day: date | None
     last_day: date | None
     timezone: str
     currency: str
-    clv_basis: str
+    margin_rate: float | None
     consent_default: str
     reports: tuple[TableReport, ...]
+    suspicions: tuple[Suspicion, ...]
 
     @property
     def rows(self) -> int:
         """Input rows of all tables."""
         return sum(report.rows for report in self.reports)
 
+    @property
+    def quarantined(self) -> int:
+        """Rows set aside in all tables."""
+        return sum(report.quarantined for report in self.reports)
 
-def usability(records: Records) -> Usability:
-    """Gather the facts of a check."""
+    @property
+    def days(self) -> int:
+        """Calendar days from the first order to the last, both counted."""
+        return (self.last_day - self.first_day).days + 1 if self.first_day and self.last_day else 0
+
+    @property
+    def missing(self) -> tuple[Missing, ...]:
+        """Mapped columns with empty values, table by table."""
+        return tuple(entry for report in self.reports for entry in _missing(report) if entry.empty)
+
+
+def usability(source: Source, records: Records) -> Usability:
+    """Gather the facts of a check from records that were read as ``source`` says."""
     orders = records.tables["orders"]
-    facts = orders.aggregate(
-        customers=orders.customer_id.nunique(),
-        orders=(orders.customer_id + "\n" + orders.order_id).nunique(),
+    per_order = orders.group_by("customer_id", "order_id").aggregate(
+        bought=(~orders.is_return).any(),
         first=orders.local_at.min(),
         last=orders.local_at.max(),
-    ).to_pyarrow()
-    customers, placed, first, last = facts.to_pylist()[0].values()
+        net=orders.amount.sum(),
+    )
+    customers, placed, returned, first, last, net = (
+        per_order.aggregate(
+            customers=per_order.customer_id.nunique(where=per_order.bought),
+            orders=per_order.bought.sum(),
+            returns=(~per_order.bought).sum(),
+            first=per_order["first"].min(),
+            last=per_order["last"].max(),
+            net=per_order.net.sum(),
+        )
+        .to_pyarrow()
+        .to_pylist()[0]
+        .values()
+    )
     return Usability(
         name=records.name,
-        customers=customers,
-        orders=placed,
+        customers=customers or 0,
+        orders=placed or 0,
+        returns=returned or 0,
+        net_amount=net or 0.0,
         first_day=first and first.date(),
         last_day=last and last.date(),
         timezone=records.timezone,
         currency=records.currency,
-        clv_basis=records.economics.clv_basis,
+        margin_rate=records.economics.margin_rate,
         consent_default=records.consent_default,
         reports=records.reports,
+        suspicions=suspicions(source, records),
     )
 
 
-def render(records: Records) -> str:
-    """Return the check as text for a terminal."""
-    facts = usability(records)
-    lines = [
-        f"{facts.name}: {facts.rows:,} rows in {', '.join(report.table for report in facts.reports)}",
-        *_summary(facts),
-        "",
-    ]
-    lines.append(f"{'table':<14}{'rows':>12}{'accepted':>12}{'corrected':>12}{'quarantined':>13}")
-    for report in facts.reports:
-        lines.append(
-            f"{report.table:<14}{report.rows:>12,}{report.accepted:>12,}{report.corrected:>12,}{report.quarantined:>13,}"
-        )
-    for report in facts.reports:
-        lines += _details(report, _first_rows(records, report.table))
-    return "\n".join(lines)
+def meaning(code: str) -> str:
+    """Return a reason or a correction in words."""
+    return MEANINGS.get(code) or f"{code.removeprefix('missing_')} is missing"
 
 
-def _summary(facts: Usability) -> list[str]:
-    if facts.first_day is None:
-        return ["No usable order. The reasons below say why."]
-    basis = "margin" if facts.clv_basis == "margin" else "revenue (no margin given: see [economics] margin_rate)"
-    return [
-        f"{facts.customers:,} customers with {facts.orders:,} orders from {facts.first_day} to {facts.last_day} "
-        f"({facts.timezone}), in {facts.currency}",
-        f"Customer value is counted in {basis}; without a consent record contact is "
-        f"{'allowed' if facts.consent_default == 'allow' else 'refused'}",
-    ]
+def remedy(code: str) -> str:
+    """Return what to do about rows set aside for a reason."""
+    return REMEDIES.get(code) or f"Fill in {code.removeprefix('missing_')}, which every row needs."
 
 
-def _first_rows(records: Records, table: str) -> dict[str, str]:
-    """Return the first quarantined row of each reason, as it stands in its file."""
+def _missing(report: TableReport) -> list[Missing]:
+    totals: dict[str, tuple[int, int]] = {}
+    for read in report.inputs:
+        for column, empty in read.missing.items():
+            before = totals.get(column, (0, 0))
+            totals[column] = (before[0] + empty, before[1] + read.rows)
+    return [Missing(report.table, column, empty, rows) for column, (empty, rows) in totals.items()]
+
+
+def first_rows(records: Records, table: str) -> Mapping[str, str]:
+    """Return the first quarantined row of each reason of a table, as it stands in its file."""
     if records.quarantine.empty:
         return {}
     first = records.quarantine[records.quarantine["table"] == table].drop_duplicates("reason")
-    return {str(row.reason): f"{row.file}, row {row.row}: {row.original}" for row in first.itertuples()}
+    return {str(row.reason): f"{row.file}, row {row.row}: {_in_words(str(row.original))}" for row in first.itertuples()}
 
 
-def _details(report: TableReport, first_rows: dict[str, str]) -> list[str]:
-    lines = []
-    for code, count in report.reasons.items():
-        lines.append(f"  quarantined {count:,}: {code} ({_meaning(code)})")
-        lines += [f"    {text}" for text in (first_rows.get(code), REMEDIES.get(code)) if text]
-    lines += [f"  corrected {count:,}: {code} ({_meaning(code)})" for code, count in report.corrections.items()]
-    lines += [f"  converted in {column}: {count:,} values" for column, count in report.conversions.items()]
-    lines += [f"  note: {note}" for note in report.notes]
-    return ["", report.table, *lines] if lines else []
-
-
-def _meaning(code: str) -> str:
-    return MEANINGS.get(code) or f"{code.removeprefix('missing_')} is missing"
+def _in_words(original: str) -> str:
+    values = json.loads(original).items()
+    return ", ".join(f"{name} {'(empty)' if value in (None, '') else value}" for name, value in values)

@@ -27,14 +27,12 @@ from models.matrix import Floats, columns_of, require_columns
 from models.openmp import load_lightgbm, read_booster
 from models.shares import TreeShares
 from models.silence import BTYD_FEATURES, DRIVERS, SUMMARY, SilenceModel
-from models.sufficiency import Facts, grade
+from models.sufficiency import Facts, enough_for_trees, grade
 from perennial.errors import ArtefactError, InsufficientData
 
 Labels = NDArray[np.bool_]
 
 BLENDS = (0.0, 0.25, 0.5, 0.75)
-BOOSTING_MIN_CUSTOMERS = 500
-BOOSTING_MIN_RARER = 50
 FILE, TREES_FILE = "churn.json", "trees.txt"
 
 
@@ -187,7 +185,7 @@ class ChurnModel:
             rarer_labels=rarer,
             calibration_rows=len(later),
             history_days=float(later["T"].max()) + 1.0 + self.horizon_days,
-            boosted=customers >= BOOSTING_MIN_CUSTOMERS and rarer >= BOOSTING_MIN_RARER,
+            boosted=enough_for_trees(customers, rarer),
         )
 
     def _fit_trees(self, X: pd.DataFrame, labels: Labels) -> None:

@@ -94,13 +94,22 @@ def demo(
 
 
 @app.command()
-def check(source: SourceOption) -> None:
-    """Read and validate the records; say what was accepted, corrected and quarantined, and why."""
-    from features.usability import render
+def check(
+    source: SourceOption,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for the report and the rows set aside; default: SOURCE-check beside it.")
+    ] = None,
+    horizon_days: HorizonOption = 90,
+) -> None:
+    """Say how usable the records are: what was set aside and why, what looks wrong, whether there is enough."""
+    from perennial import check as checking
+    from perennial.check_files import write
 
-    records = _records(source)
-    typer.echo(render(records))
-    if not any(report.table == "orders" and report.accepted + report.corrected for report in records.reports):
+    with _working(f"Reading and checking the records named in {source} …"):
+        found = checking.check(source, horizon_days)
+        written = write(found, output or checking.default_folder(source))
+    checking.show(found, written)
+    if found.readiness is None:
         raise typer.Exit(1)
 
 

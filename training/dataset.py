@@ -27,6 +27,8 @@ MAX_TRAINING_ORIGINS = 8
 ENOUGH_ORIGINS = 4
 SHORTEST_STEP_DAYS = 7  # closer cutoffs see nearly the same history
 SHORTEST_HISTORY_DAYS = 28
+# A model fitted on labels needs a window to learn, one to calibrate on and one to be judged on; others only the last.
+LABELLED_WINDOWS, UNLABELLED_WINDOWS = 3, 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,11 @@ def least_history_days(horizon_days: int) -> int:
     return max(SHORTEST_HISTORY_DAYS, horizon_days)
 
 
+def days_needed(horizon_days: int, windows: int) -> int:
+    """Return how many days of records a first history and so many closed windows take."""
+    return least_history_days(horizon_days) + windows * horizon_days
+
+
 def first_day(records: Records) -> date:
     """Return the local day of the log's first line, which must have one."""
     first: datetime = records.tables["orders"].local_at.min().to_pyarrow().as_py()
@@ -75,7 +82,7 @@ def first_day(records: Records) -> date:
 def holdout_cutoff(records: Records, as_of: AsOf, horizon_days: int) -> AsOf:
     """Return the latest cutoff whose window is closed; what needs no labels to be fitted is judged there."""
     end = observed_until(records, as_of)
-    _require(records, end, horizon_days, windows=1)
+    _require(records, end, horizon_days, windows=UNLABELLED_WINDOWS)
     return end.earlier(horizon_days, records.timezone)
 
 
@@ -86,7 +93,7 @@ def plan_origins(records: Records, as_of: AsOf, horizon_days: int) -> Plan:
     largest of H/2, H/3, H/4 … (at least 7 days) that gives four, else the closest. At most eight are used, the latest.
     """
     end = observed_until(records, as_of)
-    _require(records, end, horizon_days, windows=3)
+    _require(records, end, horizon_days, windows=LABELLED_WINDOWS)
     earliest = first_day(records) + timedelta(days=least_history_days(horizon_days))
     holdout = end.earlier(horizon_days, records.timezone)
     judged, final = (fit_until(until, earliest, horizon_days, records.timezone) for until in (holdout, end))
@@ -252,20 +259,16 @@ def _profile(rows: pd.DataFrame) -> str:
 
 def _require(records: Records, end: AsOf, horizon_days: int, windows: int) -> None:
     have = max(0, (end.day - first_day(records)).days)
-    need = _days_needed(horizon_days, windows)
+    need = days_needed(horizon_days, windows)
     if have >= need:
         return
-    possible = max((days for days in range(1, horizon_days) if _days_needed(days, windows) <= have), default=0)
+    possible = max((days for days in range(1, horizon_days) if days_needed(days, windows) <= have), default=0)
     remedy = f"use a horizon of at most {possible} days or add older records" if possible else "add older records"
     raise InsufficientData(
         f"{records.name}: a horizon of {horizon_days} days needs {need} days of records ({windows} closed windows and "
         f"{least_history_days(horizon_days)} days of history first); there are {have}, so {need - have} are missing: "
         f"{remedy}"
     )
-
-
-def _days_needed(horizon_days: int, windows: int) -> int:
-    return least_history_days(horizon_days) + windows * horizon_days
 
 
 def _stamp(moment: AsOf) -> pd.Timestamp:

@@ -1,13 +1,14 @@
-"""Online Retail with the source file that the documentation shows, and what `check` says about it."""
+"""Online Retail with the source file that the documentation shows, and what a check finds in it."""
 
 from pathlib import Path
 
 import pytest
 
+from features.mapping import Source, load_source
 from features.records import Records
 from features.sources import read_records
-from features.usability import MEANINGS, render, usability
-from tests.features.sourcing import column, from_orders, read_orders, report
+from features.usability import MEANINGS, REMEDIES, remedy, usability
+from tests.features.sourcing import report
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "online_retail_2010_2011.parquet"
 SOURCE = """\
@@ -26,13 +27,18 @@ cancelled_prefix = "C"
 
 
 @pytest.fixture(scope="module")
-def retail(tmp_path_factory: pytest.TempPathFactory) -> Records:
+def retail_source(tmp_path_factory: pytest.TempPathFactory) -> Source:
     if not DATA.is_file():
         pytest.skip(f"the Online Retail records are not at {DATA}")
     folder = tmp_path_factory.mktemp("retail")
     (folder / DATA.name).symlink_to(DATA)
     (folder / "retail.toml").write_text(SOURCE)
-    return read_records(folder / "retail.toml")
+    return load_source(folder / "retail.toml")
+
+
+@pytest.fixture(scope="module")
+def retail(retail_source: Source) -> Records:
+    return read_records(retail_source)
 
 
 def test_every_line_of_online_retail_is_accounted_for(retail: Records) -> None:
@@ -60,33 +66,25 @@ def test_customer_ids_lose_the_float_and_product_ids_stay_text(retail: Records) 
     assert orders.filter(orders.product_id == "85123A").count().to_pyarrow().as_py() > 2_000
 
 
-def test_check_says_the_counts_the_reasons_and_the_basis(retail: Records) -> None:
-    text = render(retail)
-    for part in (
-        "4,372 customers with 22,190 orders from 2010-12-01 to 2011-12-09 (Europe/London), in GBP",
-        "revenue (no margin given",
-        "contact is refused",
-        "quarantined 135,080: missing_customer (no customer id)",
-        "8,905 lines are returns",
-    ):
-        assert part in text
-    row = next(line for line in text.splitlines() if line.startswith("orders "))
-    assert row.split() == ["orders", "541,909", "406,829", "0", "135,080"]
-
-
-def test_check_of_records_without_a_usable_order_still_says_why() -> None:
-    records = from_orders([{"customer_id": None}])
-    assert usability(records).first_day is None
-    text = render(records)
-    assert "No usable order" in text
-    assert "quarantined 1: missing_customer" in text
-
-
-def test_check_names_corrections_and_unknown_reasons_in_words(tmp_path: Path) -> None:
-    text = render(read_orders(tmp_path, " A,2024-01-05,10\nB,2024-01-06,ten\n"))
-    assert "corrected 1: trimmed (blanks around a value removed)" in text
-    assert "orders.csv: amount: 1 values cannot be read, the first in row 2" in text
-    assert column(read_orders(tmp_path, " A,2024-01-05,10\n"), "customer_id") == ["A"]
+def test_the_facts_and_suspicions_of_online_retail(retail: Records, retail_source: Source) -> None:
+    facts = usability(retail_source, retail)
+    assert (facts.customers, facts.orders, facts.returns) == (4_339, 18_536, 3_654)
+    assert (str(facts.first_day), str(facts.last_day)) == ("2010-12-01", "2011-12-09")
+    assert [(entry.column, entry.empty, entry.rows) for entry in facts.missing] == [("customer_id", 135_080, 541_909)]
+    assert any(note.startswith("8,905 lines are returns or cancellations") for note in facts.reports[0].notes)
+    found = {each.code: each for each in facts.suspicions}
+    assert list(found) == [
+        "gap",
+        "last_day_incomplete",
+        "left_censored",
+        "non_product_codes",
+        "opposite_extremes",
+        "identical_rows",
+    ]
+    assert found["non_product_codes"].examples == ("POST", "M", "C2", "D", "CRUK", "DOT", "BANK CHARGES", "PADS")
+    assert found["identical_rows"].rows == 5_268
+    assert "80,995 units" in found["opposite_extremes"].text
+    assert "ends at 12:50" in found["last_day_incomplete"].text
 
 
 def test_every_code_the_rules_can_give_has_words() -> None:
@@ -100,3 +98,5 @@ def test_every_code_the_rules_can_give_has_words() -> None:
     codes |= set(re.findall(r"'((?:duplicate|conflicting|superseded)_[a-z]+)'", rules))
     assert len(codes) > 15
     assert codes <= set(MEANINGS)
+    assert all(remedy(code) for code in codes)
+    assert set(REMEDIES) <= set(MEANINGS)

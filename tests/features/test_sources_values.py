@@ -287,6 +287,19 @@ def test_currency_of_an_unusable_row_does_not_refuse_the_source(tmp_path: Path) 
     assert report(records).reasons == {"missing_customer": 1}
 
 
+def test_a_file_may_name_its_columns_as_the_reader_names_its_own(tmp_path: Path) -> None:
+    lines = "id,at,amount,reason,part,row,file\n,2024-01-05,10,r,p,1,f\nA,2024-01-05,10,r,p,2,f\n"
+    records = read_records(write(tmp_path, orders_csv=lines))
+    assert report(records).reasons == {"missing_customer": 1}
+
+
+@pytest.mark.parametrize("unit", ["ns", "us", "ms"])
+def test_zoned_instants_of_every_precision_are_instants(unit: str) -> None:
+    at = pd.Series([pd.Timestamp("2024-07-01 10:00", tz="Europe/Berlin")]).dt.as_unit(unit)
+    records = records_from_frames({"orders": pd.DataFrame({"customer_id": ["A"], "ordered_at": at, "amount": [1.0]})})
+    assert str(column(records, "ordered_at")[0]) == "2024-07-01 08:00:00"
+
+
 def test_a_customer_with_very_many_lines_is_flagged() -> None:
     frame = pd.DataFrame(
         {"customer_id": "till", "ordered_at": pd.Timestamp("2024-01-05"), "amount": 1.0}, range(60_000)
