@@ -24,7 +24,7 @@ ASKED = {
     "rarer_labels": "cases of the rarer outcome",
     "history_days": "days from the first order to the last",
     "boosted": "enough customers and outcomes for trees",
-    "repeat_buyers": "customers who bought on two days or more",
+    "repeat_buyers": "customers with repeat purchases of value",
 }
 GRADE_COLOURS = {"A": "green", "B": "green", "C": "yellow", "D": "red"}
 
@@ -108,7 +108,14 @@ def _next(found: Check) -> str:
     path = found.source.path
     if found.readiness is None:
         return f"change {path}, then: perennial check --source {path}"
-    return f"perennial train all --source {path} --horizon-days {found.readiness.horizon_days}"
+    ready, days = found.readiness, found.readiness.horizon_days
+    short = {each.fact: each for each in (*ready.churn.missing, *ready.value.missing)}
+    if ready.churn.grade == "D" and "history_days" in short:
+        if ready.better_horizon_days is None:
+            return f"add older records (or other files) to {path}, then: perennial check --source {path}"
+        days = ready.better_horizon_days
+    what = "churn" if "repeat_buyers" in short and not short["repeat_buyers"].have else "all"
+    return f"perennial train {what} --source {path} --horizon-days {days}"
 
 
 def _blocks(found: Check) -> Iterator[RenderableType]:

@@ -94,6 +94,28 @@ def demo(
 
 
 @app.command()
+def init(
+    files: Annotated[list[Path], typer.Argument(help="Your files: CSV, CSV.gz or Parquet.")],
+    output: Annotated[Path, typer.Option(help="Source file (TOML) to write; an existing one is never replaced.")],
+) -> None:
+    """Draft a source file by looking at your files: which table each is, which column is which."""
+    from features.drafting import draft
+
+    if output.exists():
+        raise OutputError(f"{output} exists already and stays as it is; name another --output or move it away")
+    with _working(f"Looking at {len(files)} {'file' if len(files) == 1 else 'files'} …") as say:
+        drafted = draft(files, output, say)
+        try:
+            with replacing(output) as partial:
+                partial.write_text(drafted.text, encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"{output} could not be written ({error.strerror or error})") from None
+    typer.echo("\n".join([*drafted.summary, f"Draft → {output}", ""]))
+    typer.echo(f"Next: look at the {drafted.to_decide} lines marked CHECK or DECIDE in {output}, then")
+    typer.echo(f"  perennial check --source {output}")
+
+
+@app.command()
 def check(
     source: SourceOption,
     output: Annotated[

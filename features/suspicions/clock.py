@@ -122,7 +122,8 @@ def _jump(records: Records, ask: Ask) -> Iterator[Suspicion]:
                 "orders",
                 f"The hours of orders jump when clocks change in {name}: {dates}. Their clock does not follow "
                 f"{records.timezone} as the customers do.",
-                "Times written in UTC or without summer time? Set timezone on ordered_at to that clock.",
+                "If the times were written in UTC: put the customers' zone at the top of the source file, and timezone "
+                '= "UTC" on ordered_at.',
                 len(told),
                 tuple(str(change) for change, _ in told[:4]),
             )

@@ -55,12 +55,12 @@ def test_it_prints_what_became_of_the_rows_and_where_it_wrote(source: Path) -> N
         "churn, 90 days  D  for grade C:",
         "360 days from the first order to the last: 4 now, 356 more",
         "2024-12-29",
-        "50 customers who bought on two days or more: 0 now, 50 more",
+        "50 customers with repeat purchases of value: 0 now, 50 more",
         "orders.csv: 5 rows, utf-8, delimiter ','; columns not used: note, =x",
         "customer_id is empty in 1 of 5 rows",
         "source-check/report.html",
         "source-check/quarantine/orders-orders.csv",
-        "perennial train all --source source.toml",
+        "add older records (or other files) to source.toml",
     ):
         assert part in done.stdout, part
     assert all(len(line) <= 100 for line in done.stdout.splitlines())

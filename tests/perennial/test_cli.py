@@ -125,3 +125,25 @@ def test_features_writes_one_row_per_customer(source: Path) -> None:
     done = perennial("features", "--source", source.name, "--output", "f.parquet", cwd=source.parent)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("2 customers")
+
+
+def test_init_drafts_what_check_then_reads(source: Path) -> None:
+    source.unlink()
+    done = perennial("init", "orders.csv", "--output", "source.toml", cwd=source.parent)
+    assert done.returncode == 0, done.stderr
+    assert "orders.csv: orders (" in done.stdout
+    assert "perennial check --source source.toml" in done.stdout
+    assert perennial("check", "--source", "source.toml", cwd=source.parent).returncode == 0
+
+
+def test_init_never_replaces_a_source_file(source: Path) -> None:
+    before = source.read_text()
+    message = one_line_error(perennial("init", "orders.csv", "--output", "source.toml", cwd=source.parent))
+    assert "source.toml exists already" in message
+    assert source.read_text() == before
+
+
+def test_init_names_a_file_that_is_not_there(source: Path) -> None:
+    message = one_line_error(perennial("init", "sales.csv", "--output", "new.toml", cwd=source.parent))
+    assert "no such file: sales.csv" in message
+    assert not (source.parent / "new.toml").exists()
