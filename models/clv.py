@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from models.artefact import json_file, read_json_file
-from models.btyd_kernel import collapse, discounted_purchases, log_no_purchase
 from models.futures import Futures, Histories
+from models.histories import collapse
 from models.matrix import Floats
 from models.purchases import BetaGeoModel, GeoModel, ModifiedBetaGeoModel
 from models.spend import GammaGammaModel
@@ -152,8 +152,9 @@ class ClvModel:
 
     def _there(self, snapshot: pd.DataFrame, days: float, churn_probability: npt.ArrayLike) -> Floats:
         """Return the P(alive) under which P(no purchase within ``days``) is the churn probability, 1 at most."""
-        x, _, age = read_history(snapshot)
-        some = -np.expm1(log_no_purchase(self.purchases_.geo_params, x, age, days))
+        rows = collapse(read_history(snapshot))
+        x, t_x, age = rows.columns
+        some = -np.expm1(self.purchases_.log_none_if_alive(x, t_x, age, days))[rows.inverse]
         return np.asarray(np.clip((1 - np.asarray(churn_probability, dtype=np.float64)) / some, 0.0, 1.0))
 
     def _purchase_values(
@@ -162,23 +163,22 @@ class ClvModel:
         """Return discounted expected purchases: as things stand, if the customer buys within ``days``, and if not.
 
         Without a purchase the history becomes (x, t_x, T + days); with one, the law of total expectation leaves
-        E[value | buys] = (E[value | alive] - P(none | alive) E[value later | alive, none]) / P(some | alive).
+        E[value | buys] = (E[value | alive] - P(silent and still there | alive) E[value later]) / P(buys | alive).
         """
-        x, _, age = read_history(snapshot)
-        distinct = collapse((x, age))
-        x_u, age_u = distinct.columns
-        params, k = self.purchases_.geo_params, self.purchases_.chances(x_u)
-        rate, later = self._discount_rate_per_day, max(self.horizon_days - days, 0.0)
-        living = discounted_purchases(params, x_u, age_u, k, self.horizon_days, rate)
-        none = log_no_purchase(params, x_u, age_u, days)
-        waiting = np.exp(-rate * days) * discounted_purchases(params, x_u, age_u + days, k, later, rate)
-        if_buys = (living - np.exp(none) * waiting) / -np.expm1(none)
-        at = distinct.inverse
-        alive = self.purchases_.predict_alive(snapshot) if alive is None else alive
-        silent = alive * np.exp(none)[at]
+        model, rate, later = self.purchases_, self._discount_rate_per_day, max(self.horizon_days - days, 0.0)
+        rows = collapse(read_history(snapshot))
+        x, t_x, age = rows.columns
+        living = model.discounted_if_alive(x, t_x, age, self.horizon_days, rate)
+        none = np.exp(model.log_none_if_alive(x, t_x, age, days))
+        still = np.exp(model.log_silent_if_alive(x, t_x, age, days))
+        waiting = still * np.exp(-rate * days) * model.discounted_if_alive(x, t_x, age + days, later, rate)
+        buys = -np.expm1(model.log_none_if_alive(x, t_x, age, days))
+        if_buys = (living - waiting) / buys
+        at = rows.inverse
+        alive = model.predict_alive(snapshot) if alive is None else alive
         with np.errstate(invalid="ignore"):  # alive for certain and certain to buy: silence is impossible
-            aged = np.nan_to_num(silent / (1 - alive + silent), nan=1.0)
-        return alive * living[at], if_buys[at], aged * waiting[at]
+            if_not = np.nan_to_num(alive * waiting[at] / (1 - alive + alive * none[at]))
+        return alive * living[at], if_buys[at], if_not
 
     def _ranges(self, snapshot: pd.DataFrame, days: float, alive: Floats | None) -> tuple[Floats, Floats]:
         """Return low and high of orders and of discounted revenue, (n_customers, 2) each; equal histories once."""

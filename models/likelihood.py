@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
@@ -13,9 +13,23 @@ from perennial.errors import ArtefactError, ConvergenceError
 Evaluation = tuple[float, Floats, Floats]
 """Log-likelihood, its gradient and its Hessian in the log parameters."""
 
+Objective = Callable[[Floats], Evaluation]
+
+
+class CountedLikelihood(Protocol):
+    """An objective that can also say its value alone, at many points."""
+
+    def __call__(self, theta: Floats) -> Evaluation:
+        """Evaluate at ``theta``."""
+
+    def values(self, thetas: Floats) -> Floats:
+        """Return the log-likelihoods (n,) at ``thetas`` (n, n_params)."""
+
+
 _MAX_STEPS = 100
 _MAX_STEP = 2.0  # log units: one step may change a parameter by a factor of seven
 _BOX = 25.0  # log units from the start: by then the climb follows a ridge, not a peak
+_SAME_PEAK = 1e-6  # peaks this close in log-likelihood are one
 _TOLERANCE = 1e-9  # expected gain of one more step, in units of log-likelihood
 
 
@@ -57,26 +71,57 @@ class Optimum:
 
 
 def maximise(
-    objective: Callable[[Floats], Evaluation], starts: Sequence[Floats], prior: LogNormalPrior, what: str
+    objective: Objective,
+    starts: Sequence[Floats],
+    prior: LogNormalPrior,
+    what: str,
+    *,
+    sample: Objective | None = None,
+    agreeing: int = 2,
 ) -> Optimum:
-    """Climb from each start until one reaches a proper peak; with the weak prior when the plain likelihood has none.
+    """Climb from the starts until ``agreeing`` of them end on the highest peak; with a weak prior when none is proper.
+
+    ``sample`` is the same likelihood of a sample of the rows: the starts are tried on it, and only the best goes on
+    over all rows.
 
     A peak is proper when in every direction the data carry more information than the prior would: otherwise the
     likelihood lies on a flat ridge and the fit is repeated with the prior (``prior_used``).
     """
+    begun = starts
+    if sample is not None:
+        found = _highest(sample, starts)
+        begun = starts if found is None else [found.theta, *starts]
+    best = _highest(objective, begun, agreeing=1 if sample is not None else agreeing)
+    if best is not None and np.linalg.eigvalsh(best.covariance)[-1] < prior.sd**2:
+        return best
+    shrunk = _highest(lambda theta: prior.add(objective(theta), theta), starts)
+    if shrunk is None:
+        raise ConvergenceError(f"{what}: no optimum from any of {len(starts)} starts; check the units and outliers")
+    return Optimum(shrunk.theta, objective(shrunk.theta)[0], shrunk.covariance, prior_used=True)
+
+
+def evaluated_at(theta: Floats, objective: Objective, what: str) -> Optimum:
+    """Return as an optimum where another fitter ended; ConvergenceError when that is no peak."""
+    value, _, hessian = objective(theta)
+    if not (np.isfinite(value) and np.isfinite(hessian).all() and np.linalg.eigvalsh(hessian)[-1] < 0):
+        raise ConvergenceError(f"{what}: it ended where the likelihood has no peak; take the project's own fitter")
+    return Optimum(theta, value, np.asarray(np.linalg.inv(-hessian), dtype=np.float64))
+
+
+def _highest(objective: Objective, starts: Sequence[Floats], agreeing: int = 2) -> Optimum | None:
+    """Return the highest peak reached, as soon as so many climbs have ended there."""
+    reached: list[Optimum] = []
     for start in starts:
         found = _climb(objective, start)
-        if found is not None and np.linalg.eigvalsh(found.covariance)[-1] < prior.sd**2:
-            return found
-    shrunk = [_climb(lambda theta: prior.add(objective(theta), theta), start) for start in starts]
-    reached = [found for found in shrunk if found is not None]
-    if not reached:
-        raise ConvergenceError(f"{what}: no optimum from any of {len(starts)} starts; check the units and outliers")
-    best = max(reached, key=lambda found: found.value)
-    return Optimum(best.theta, objective(best.theta)[0], best.covariance, prior_used=True)
+        if found is not None:
+            reached.append(found)
+            top = max(peak.value for peak in reached)
+            if sum(peak.value >= top - _SAME_PEAK for peak in reached) >= agreeing:
+                break
+    return max(reached, key=lambda peak: peak.value, default=None)
 
 
-def _climb(objective: Callable[[Floats], Evaluation], start: Floats) -> Optimum | None:
+def _climb(objective: Objective, start: Floats) -> Optimum | None:
     """Newton steps with the Hessian's eigenvalues made negative, halved until they gain; None without a peak."""
     theta = start
     value, gradient, hessian = objective(theta)
@@ -96,9 +141,7 @@ def _climb(objective: Callable[[Floats], Evaluation], start: Floats) -> Optimum 
     return None
 
 
-def _line_search(
-    objective: Callable[[Floats], Evaluation], theta: Floats, step: Floats, value: float
-) -> tuple[Floats, Evaluation] | None:
+def _line_search(objective: Objective, theta: Floats, step: Floats, value: float) -> tuple[Floats, Evaluation] | None:
     noise = 1e-12 * abs(value)
     for halving in range(30):
         there = theta + step * 0.5**halving

@@ -1,54 +1,73 @@
-"""How often customers will buy and whether they still do: BG/NBD and MBG/NBD."""
+"""How often customers will buy and whether they still do: BG/NBD, MBG/NBD and Pareto/NBD."""
 
-from typing import ClassVar, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
 import numpy as np
-import pandas as pd
-from scipy import special
 
+from models import pareto_kernel, regularity
 from models.btyd_kernel import (
     GeoLikelihood,
     GeoParams,
-    collapse,
+    discounted,
     expected_purchases,
     log_no_purchase,
     log_odds_left,
 )
-from models.likelihood import LikelihoodModel, LogNormalPrior, maximise
+from models.histories import HistoryCounts
+from models.lifetimes_fitter import Fitter
+from models.likelihood import Optimum
 from models.matrix import Floats
-from models.summary import read_history
-from perennial.errors import InsufficientData
+from models.pareto_kernel import ParetoLikelihood, ParetoParams
+from models.purchase_model import PurchaseModel
+from perennial.errors import ArtefactError, InsufficientData
 
-_MIN_REPEAT_BUYERS = 10
 # Orders of magnitude published for real bases; used to start from and as the weak prior's centre.
 _USUAL = GeoParams(r=0.5, alpha=0.5, a=0.8, b=2.5)
-_STARTS = (_USUAL, GeoParams(1.0, 1.0, 0.2, 2.0), GeoParams(2.0, 2.0, 0.1, 10.0), GeoParams(0.2, 0.2, 2.0, 5.0))
+# The last hardly ever lets anybody leave: no fit may be less likely than the NBD it is next to.
+_STARTS = (
+    _USUAL,
+    GeoParams(1.0, 1.0, 0.2, 2.0),
+    GeoParams(2.0, 2.0, 0.1, 10.0),
+    GeoParams(0.2, 0.2, 2.0, 5.0),
+    GeoParams(0.5, 0.5, 0.01, 1.0),
+)
+_PARETO_STARTS = (
+    ParetoParams(r=0.5, alpha=0.5, s=0.5, beta=0.5),
+    ParetoParams(1.0, 1.0, 0.3, 0.3),
+    ParetoParams(2.0, 2.0, 1.0, 5.0),
+    ParetoParams(0.2, 0.2, 2.0, 10.0),
+    ParetoParams(0.5, 0.5, 0.01, 1.0),
+)
+_MOST_REGULAR = 12  # the grid of Platzer & Reutterer (2016)
 
 
-class GeoModel(LikelihoodModel):
+class GeoModel(PurchaseModel):
     """What BG/NBD and MBG/NBD share: the same parameters, fitted and read alike.
 
-    A summary has one row per customer with ``frequency`` (repeat purchases), ``recency`` (age at the last purchase) and
-    ``T`` (age), in one time unit; horizons are in that unit, days unless said.
+    Parameters
+    ----------
+    regularity : int or None
+        How many wishes make a purchase: 1 for random timing, more for regular shoppers (CNBD-k); None lets the
+        likelihood choose, which needs a summary column ``log_gaps``: the sum of the natural logarithms of a customer's
+        times between purchases, each over 0.
+    fitter : {"own", "lifetimes"}
+        Who maximises the likelihood; lifetimes knows a regularity of 1 alone.
+
+    Attributes
+    ----------
+    regularity_ : int
+        The one fitted with.
     """
 
     parameter_names = GeoParams._fields
     _shift: ClassVar[int]  # chances to leave that a customer has had before the first repeat purchase
 
-    def fit(self, summary: pd.DataFrame) -> Self:
-        """Fit by maximum likelihood."""
-        x, t_x, age = read_history(summary)
-        repeat = int((x > 0).sum())
-        if repeat < _MIN_REPEAT_BUYERS:
-            raise InsufficientData(
-                f"{self.family}: {repeat} of {len(x)} customers bought again; at least {_MIN_REPEAT_BUYERS} are needed"
-            )
-        alpha_scale = float(age.sum() / x.sum())
-        starts = [np.log(start._replace(alpha=start.alpha * alpha_scale)) for start in _STARTS]
-        objective = GeoLikelihood(collapse((x, t_x, age)), self._shift)
-        best = maximise(objective, starts, LogNormalPrior(starts[0]), self.family)
-        self._learn(np.exp(best.theta), best.covariance, best.value, best.prior_used, len(x))
-        return self
+    regularity_: int = 1
+
+    def __init__(self, *, regularity: int | None = 1, fitter: Fitter = "own") -> None:
+        super().__init__(fitter=fitter)
+        self.regularity = regularity
 
     @property
     def geo_params(self) -> GeoParams:
@@ -59,72 +78,107 @@ class GeoModel(LikelihoodModel):
         """Return how many chances to leave a living customer has passed."""
         return x + self._shift
 
-    def predict_alive(self, summary: pd.DataFrame) -> Floats:
-        """Return P(alive). BG/NBD says 1 for every one-time buyer: it gives them no chance to leave."""
-        x, t_x, age = read_history(summary)
-        return self._alive(x, t_x, age)
+    def _optimum(self, counts: HistoryCounts, first: list[Floats]) -> Optimum:
+        if self.regularity is not None:
+            if not 1 <= self.regularity <= _MOST_REGULAR or int(self.regularity) != self.regularity:
+                raise ValueError(f"regularity is {self.regularity}; a whole number from 1 to {_MOST_REGULAR} is needed")
+            if self.fitter == "lifetimes" and self.regularity > 1:
+                raise ValueError("lifetimes cannot fit a regularity over 1; take the own fitter")
+            self.regularity_ = self.regularity
+            return super()._optimum(counts, first)
+        if np.isnan(counts.log_gaps):
+            raise InsufficientData(
+                f"{self.family}: a column log_gaps is needed to choose the regularity; give it or a number"
+            )
+        return self._most_likely(counts, first)
 
-    def _alive(self, x: Floats, t_x: Floats, age: Floats) -> Floats:
-        return np.asarray(special.expit(-log_odds_left(self.geo_params, x, t_x, age, self.chances(x))))
+    def _most_likely(self, counts: HistoryCounts, first: list[Floats]) -> Optimum:
+        """Raise the regularity while that gains; keep 1 unless the gain pays for one more parameter (BIC)."""
+        self.regularity_ = 1
+        best = plain = super()._optimum(counts, first)
+        chosen = 1
+        for more in range(2, _MOST_REGULAR + 1):
+            self.regularity_ = more
+            found = super()._optimum(counts, [])
+            if found.value <= best.value:
+                break
+            best, chosen = found, more
+        real = best.value - plain.value > np.log(counts.n_customers) / 2
+        self.regularity_ = chosen if real else 1
+        return best if real else plain
 
-    def predict_purchases(self, summary: pd.DataFrame, *, horizon_days: float, alive: Floats | None = None) -> Floats:
-        """Return the expected number of purchases within the horizon; ``alive`` replaces the model's own P(alive)."""
-        _check_horizon(horizon_days)
-        x, t_x, age = read_history(summary)
-        distinct = collapse((x, age))
-        x_u, age_u = distinct.columns
-        expected = expected_purchases(self.geo_params, x_u, age_u, self.chances(x_u), horizon_days)
-        alive = self._alive(x, t_x, age) if alive is None else alive
-        return alive * expected[distinct.inverse]
+    def _starts(self, counts: HistoryCounts) -> list[Floats]:
+        scale = float(counts.n @ counts.age) / float(counts.n @ counts.x) / self.regularity_
+        return [np.log(np.array(start) * [1, scale, 1, 1]) for start in _STARTS]
 
-    def predict_no_purchase(self, summary: pd.DataFrame, *, horizon_days: float) -> Floats:
-        """Return P(no purchase within the horizon): the models' churn probability."""
-        _check_horizon(horizon_days)
-        x, t_x, age = read_history(summary)
-        return 1 + self._alive(x, t_x, age) * np.expm1(log_no_purchase(self.geo_params, x, age, horizon_days))
+    def _likelihood(self, counts: HistoryCounts) -> GeoLikelihood:
+        return GeoLikelihood(counts, self._shift, self.regularity_)
 
-    def predict_purchase_distribution(self, summary: pd.DataFrame, *, horizon_days: float, max_count: int) -> Floats:
-        """Return P(n purchases within the horizon) for n = 0 … max_count, of shape (n_customers, max_count + 1).
+    @property
+    def _recency_matters(self) -> bool:  # type: ignore[override]
+        return self.regularity_ > 1
 
-        Given alive, the count is the lesser of a negative binomial number of wishes to buy and the purchase after
-        which the customer leaves (beta-geometric).
-        """
-        _check_horizon(horizon_days)
-        x, t_x, age = read_history(summary)
-        params, alive = self.geo_params, self._alive(x, t_x, age)
-        shape, b_now = params.r + x, params.b + self.chances(x)
-        z = horizon_days / (params.alpha + age + horizon_days)
-        log_wish = log_no_purchase(params, x, age, horizon_days)
-        probability = np.empty((len(x), max_count + 1))
-        probability[:, 0] = 1 + alive * np.expm1(log_wish)
+    def log_odds_left(self, x: Floats, t_x: Floats, age: Floats) -> Floats:
+        """See `PurchaseModel`."""
+        return log_odds_left(self.geo_params, x, t_x, age, self.chances(x), self.regularity_)
+
+    def log_none_if_alive(self, x: Floats, t_x: Floats, age: Floats, horizon: float | Floats) -> Floats:
+        """See `PurchaseModel`."""
+        if self.regularity_ == 1:
+            return log_no_purchase(self.geo_params, x, age, horizon)
+        return regularity.log_no_purchase(self.geo_params, x, t_x, age, horizon, self.regularity_)
+
+    def log_silent_if_alive(self, x: Floats, t_x: Floats, age: Floats, horizon: float) -> Floats:
+        """See `PurchaseModel`."""
+        return self.log_none_if_alive(x, t_x, age, horizon)  # nobody leaves but at a purchase
+
+    def purchases_if_alive(self, x: Floats, t_x: Floats, age: Floats, horizon: float | Floats) -> Floats:
+        """See `PurchaseModel`."""
+        if self.regularity_ == 1:
+            return expected_purchases(self.geo_params, x, age, self.chances(x), horizon)
+        return regularity.expected_purchases(self.geo_params, x, t_x, age, self.chances(x), horizon, self.regularity_)
+
+    def discounted_if_alive(self, x: Floats, t_x: Floats, age: Floats, horizon: float, rate: float) -> Floats:
+        """See `PurchaseModel`."""
+        lived = np.asarray(self.geo_params.alpha + age, dtype=np.float64)
+        return discounted(lambda time: self.purchases_if_alive(x, t_x, age, time), lived, horizon, rate)
+
+    def _count_probabilities(self, x: Floats, t_x: Floats, age: Floats, horizon: float, max_count: int) -> Floats:
+        """The count is the lesser of the wishes that come true and the purchase after which the customer leaves."""
+        params, b_now = self.geo_params, self.geo_params.b + self.chances(x)
+        exactly, at_least = regularity.count_probabilities(params, x, t_x, age, horizon, self.regularity_, max_count)
+        probability = np.empty((len(x), max_count))
         stays = np.ones(len(x))  # probability of staying after each of the n purchases
-        with np.errstate(divide="ignore"):  # a horizon of 0: no wish at all
-            log_z = np.log(z)
         for n in range(1, max_count + 1):
-            log_wish = log_wish + np.log((shape + n - 1) / n) + log_z
             leaves = stays * params.a / (params.a + b_now + n - 1)
-            stays = stays - leaves
-            probability[:, n] = alive * (np.exp(log_wish) * stays + special.betainc(n, shape, z) * leaves)
+            stays = stays * (b_now + n - 1) / (params.a + b_now + n - 1)
+            probability[:, n - 1] = exactly[:, n] * stays + at_least[:, n] * leaves
         return probability
 
-    def predict_next_purchase(
-        self, summary: pd.DataFrame, *, quantile: float = 0.5, alive: Floats | None = None
-    ) -> Floats:
-        """Return the days from now by which the next purchase comes with probability ``quantile``, 0 < quantile < 1.
+    def _waiting_time(self, x: Floats, t_x: Floats, age: Floats, share: Floats) -> Floats:
+        r, alpha, *_ = self.geo_params
+        if self.regularity_ == 1:
+            return np.asarray((alpha + age) * np.expm1(-np.log1p(-share) / (r + x)))
+        return regularity.waiting_time(self.geo_params, x, t_x, age, share, self.regularity_)
 
-        NaN where the customer ever buys again with a lower probability than that. ``alive`` replaces the model's own
-        P(alive).
-        """
-        if not 0 < quantile < 1:
-            raise ValueError(f"quantile is {quantile}; it must lie between 0 and 1")
-        x, t_x, age = read_history(summary)
-        alive = self._alive(x, t_x, age) if alive is None else alive
-        likely = alive > quantile
-        days = np.full(len(x), np.nan)
-        wait = -np.log1p(-quantile / alive[likely]) / (self.params_["r"] + x[likely])
-        with np.errstate(over="ignore"):  # a wait beyond any number is inf
-            days[likely] = (self.params_["alpha"] + age[likely]) * np.expm1(wait)
-        return days
+    def _mean_wait(self, x: Floats, t_x: Floats, age: Floats) -> Floats:
+        return regularity.mean_waiting_time(self.geo_params, x, t_x, age, self.regularity_)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fitted state as plain JSON values."""
+        return {**super().to_json(), "regularity": self.regularity_}
+
+    @classmethod
+    def from_json(cls, state: Mapping[str, Any]) -> Self:
+        """Restore a fitted model; ArtefactError when the state is not that of a fitted model of this family."""
+        model = super().from_json(state)
+        k = state.get("regularity", 1)
+        if not (isinstance(k, int) and 1 <= k <= _MOST_REGULAR):
+            raise ArtefactError(
+                f"{cls.family}: the stored regularity is {k!r}, not that of a fitted model; train it again"
+            )
+        model.regularity = model.regularity_ = k
+        return model
 
 
 class BetaGeoModel(GeoModel):
@@ -141,6 +195,55 @@ class ModifiedBetaGeoModel(GeoModel):
     _shift = 1
 
 
-def _check_horizon(horizon_days: float) -> None:
-    if not (np.isfinite(horizon_days) and horizon_days >= 0):
-        raise ValueError(f"horizon_days is {horizon_days}; it must be finite and at least 0")
+class ParetoNBDModel(PurchaseModel):
+    """Pareto/NBD (Schmittlein, Morrison & Colombo 1987): customers may leave at any time."""
+
+    family = "pareto_nbd"
+    parameter_names = ParetoParams._fields
+
+    @property
+    def pareto_params(self) -> ParetoParams:
+        """The fitted parameters in the kernel's form."""
+        return ParetoParams(**self.params_)
+
+    def _starts(self, counts: HistoryCounts) -> list[Floats]:
+        scale = float(counts.n @ counts.age) / float(counts.n @ counts.x)
+        return [np.log(start._replace(alpha=start.alpha * scale, beta=start.beta * scale)) for start in _PARETO_STARTS]
+
+    def _likelihood(self, counts: HistoryCounts) -> ParetoLikelihood:
+        return ParetoLikelihood(counts)
+
+    def log_odds_left(self, x: Floats, t_x: Floats, age: Floats) -> Floats:
+        """See `PurchaseModel`."""
+        with np.errstate(divide="ignore"):  # bought today: certainly still there
+            return pareto_kernel.log_odds_left(self.pareto_params, x, t_x, age)
+
+    def log_none_if_alive(self, x: Floats, t_x: Floats, age: Floats, horizon: float) -> Floats:
+        """See `PurchaseModel`."""
+        return pareto_kernel.log_no_purchase(self.pareto_params, x, age, horizon)
+
+    def log_silent_if_alive(self, x: Floats, t_x: Floats, age: Floats, horizon: float) -> Floats:
+        """See `PurchaseModel`."""
+        return pareto_kernel.log_silent(self.pareto_params, x, age, horizon)
+
+    def purchases_if_alive(self, x: Floats, t_x: Floats, age: Floats, horizon: float) -> Floats:
+        """See `PurchaseModel`."""
+        return pareto_kernel.expected_purchases(self.pareto_params, x, age, horizon)
+
+    def discounted_if_alive(self, x: Floats, t_x: Floats, age: Floats, horizon: float, rate: float) -> Floats:
+        """See `PurchaseModel`."""
+        return pareto_kernel.discounted_purchases(self.pareto_params, x, age, horizon, rate)
+
+    def _count_probabilities(self, x: Floats, t_x: Floats, age: Floats, horizon: float, max_count: int) -> Floats:
+        if horizon == 0:
+            return np.zeros((len(x), max_count))
+        counts = range(1, max_count + 1)
+        return np.stack(
+            [pareto_kernel.count_probability(self.pareto_params, x, age, horizon, n) for n in counts], axis=1
+        )
+
+    def _waiting_time(self, x: Floats, t_x: Floats, age: Floats, share: Floats) -> Floats:
+        return pareto_kernel.waiting_time(self.pareto_params, x, age, share)
+
+    def _mean_wait(self, x: Floats, t_x: Floats, age: Floats) -> Floats:
+        return pareto_kernel.mean_waiting_time(self.pareto_params, x, age)
