@@ -14,7 +14,7 @@ from benchmarks.company.tables import in_log, instants, numbered, texts
 CYCLE_DAYS = {"coffee": 28.0, "tea": 42.0, "filters": 56.0}
 NEEDS_SHARE = 0.35  # of customers who restock a category by its cycle
 PRICE_WEIGHT = np.array([1.0, 0.9, 0.5, 1.2, 6.0])  # of a line in its order's value, by category
-MARGIN_RATE = np.array([0.42, 0.45, 0.50, 0.38, 0.28])
+LINE_MARGINS = np.array([0.42, 0.45, 0.50, 0.38, 0.28])
 DISCOUNT_SHARE = {"rational": 0.45, "emotional": 0.05, "social": 0.15}
 DISCOUNTS = np.array([0.10, 0.15, 0.20, 0.30])
 # A product is a category and a step of price, so its price hardly varies.
@@ -120,9 +120,9 @@ def orders_table(
     days: int,
     settings: CompanySettings,
 ) -> pa.Table:
-    """Return the orders table by time; whoever has a second id orders with it from some day on."""
+    """Return the orders table by time."""
     owner = history.owner[lines.order]
-    kept = in_log(owner, lines.day, days)
+    kept = in_log(lines.day, days)
     web = rng.beta(3.0, 1.5, size=len(people))
     in_shop = rng.uniform(size=len(history.owner)) >= web[history.owner]
     sequence = np.arange(len(history.owner)) - np.searchsorted(history.owner, history.owner)
@@ -145,7 +145,7 @@ def orders_table(
         "product_id": texts(lines.product[kept], products),
         "category": texts(lines.category[kept], CATEGORIES),
         "channel": texts(in_shop[lines.order[kept]].astype(np.int64), SHOPS),
-        "margin": pa.array(np.round(amount * MARGIN_RATE[lines.category[kept]] / rate, 2)),
+        "margin": pa.array(np.round(amount * LINE_MARGINS[lines.category[kept]] / rate, 2)),
     }
     if settings.foreign_share:
         columns["currency"] = texts(foreign[owner[kept]].astype(np.int64), ("EUR", FOREIGN))

@@ -10,6 +10,7 @@ from benchmarks.company.baskets import make_lines, orders_table
 from benchmarks.company.consents import make_consents
 from benchmarks.company.contacts import clicks_on, interactions_table, make_events, offer_events
 from benchmarks.company.log import offer_truth, offers_table, outcomes_table
+from benchmarks.company.mess import know_late, second_ids
 from benchmarks.company.offers import run_waves, standing_at, uplifts
 from benchmarks.company.people import People, make_people, referrers
 from benchmarks.company.purchases import Clock, Complaints, History, complain, order_days
@@ -19,17 +20,8 @@ from benchmarks.company.tables import customer_ids, instants, texts
 
 BLOCK = 20_000
 STAGES = (
-    "people",
-    "orders",
-    "complaints",
-    "consents",
-    "offers",
-    "baskets",
-    "shops",
-    "contacts",
-    "clicks",
-    "register",
-    "outcomes",
+    *("people", "orders", "complaints", "consents", "offers", "baskets", "shops", "contacts", "clicks", "register"),
+    *("outcomes", "ids", "late"),
 )
 
 
@@ -74,12 +66,34 @@ def make_block(number: int, customers: int, days: int, seed: int, settings: Comp
         "outcomes": outcomes_table(rng["outcomes"], people, history, lines, offers, clicked, ids, days),
         "consents": consents_table(consents, people, ids, days),
     }
+    tables |= _messy(rng, people, tables, days, settings)
     truth = {
         "customers": _customer_truth(people, history, days, ids),
         "offers": offer_truth(people, offers, ids),
         "complaints": _complaint_truth(complaints, days, ids),
     }
     return Block(tables, truth)
+
+
+def _messy(
+    rng: Mapping[str, np.random.Generator],
+    people: People,
+    tables: Mapping[str, pa.Table],
+    days: int,
+    settings: CompanySettings,
+) -> dict[str, pa.Table]:
+    """Return the tables that late rows and second ids change; nothing unless they are asked for."""
+    orders, interactions = tables["orders"], tables["interactions"]
+    changed = {}
+    if settings.second_id_share:
+        orders, changed["identities"] = second_ids(rng["ids"], people, orders, settings.second_id_share, days)
+        changed["orders"] = orders
+    if settings.late_share:
+        one_order = orders["order_id"].combine_chunks().indices.to_numpy()
+        changed["orders"] = know_late(rng["late"], orders, "ordered_at", settings.late_share, one_order)
+        each = np.arange(interactions.num_rows)
+        changed["interactions"] = know_late(rng["late"], interactions, "occurred_at", settings.late_share, each)
+    return changed
 
 
 def _customer_truth(people: People, history: History, days: int, ids: pa.Array) -> pa.Table:

@@ -124,7 +124,7 @@ def interactions_table(events: list[Events], ids: pa.Array, days: int) -> pa.Tab
     """Return the interactions table by time."""
     owner = np.concatenate([event.owner for event in events])
     day = np.concatenate([event.day for event in events])
-    kept = in_log(owner, day, days)
+    kept = in_log(day, days)
     kind = np.repeat([KINDS.index(event.kind) for event in events], [len(event.owner) for event in events])
     where = np.repeat([event.where for event in events], [len(event.owner) for event in events])
     value = np.concatenate([np.full(len(e.owner), np.nan) if e.value is None else e.value for e in events])

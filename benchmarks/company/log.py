@@ -7,7 +7,7 @@ from benchmarks.company.baskets import Lines, order_value
 from benchmarks.company.consents import CHANNELS
 from benchmarks.company.offers import ARMS, COMPLAINS, CONTROL, Offers
 from benchmarks.company.people import People
-from benchmarks.company.purchases import Complaints, History
+from benchmarks.company.purchases import DAY_SPAN, Complaints, History
 from benchmarks.company.settings import ACTIONS, OFFER_EFFECT_DAYS, OFFER_WAVE_DAYS, Flags, Floats, Ints
 from benchmarks.company.tables import in_log, instants, numbered, texts
 
@@ -33,7 +33,7 @@ def offers_table(people: People, offers: Offers, complaints: Complaints, ids: pa
     names = pa.concat_arrays(
         [_offer_ids(people, offers), numbered("S", people.first + owner[len(offers.owner) :], answered)]
     )
-    kept = in_log(owner, day, days)
+    kept = in_log(day, days)
     return pa.table(
         {
             "customer_id": pa.DictionaryArray.from_arrays(pa.array(owner[kept].astype(np.int32)), ids),
@@ -71,7 +71,7 @@ def outcomes_table(
     days: int,
 ) -> pa.Table:
     """Return what followed each offer; ``bought`` is written for the control group too, once an order."""
-    which, order = _orders_after(history, offers, days)
+    which, order = _orders_after(history, offers)
     value = order_value(lines, len(history.owner))
     first = np.diff(which, prepend=-1) > 0
     redeemed = first & np.isin(offers.arm[which], COUPONS) & (rng.uniform(size=len(which)) < REDEEM_SHARE)
@@ -87,7 +87,7 @@ def outcomes_table(
     ]
     answers, day, amount = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     kind = np.repeat(np.arange(len(OUTCOMES)), [len(part[0]) for part in parts])
-    kept = in_log(offers.owner[answers], day, days)
+    kept = in_log(day, days)
     return pa.table(
         {
             "customer_id": pa.DictionaryArray.from_arrays(pa.array(offers.owner[answers[kept]].astype(np.int32)), ids),
@@ -99,12 +99,12 @@ def outcomes_table(
     )
 
 
-def _orders_after(history: History, offers: Offers, days: int) -> tuple[Ints, Ints]:
+def _orders_after(history: History, offers: Offers) -> tuple[Ints, Ints]:
     """Return (offer, order) for every order in the 28 days after an offer."""
-    span = 2.0 * days
-    key = history.owner * span + history.day
-    begin = np.searchsorted(key, offers.owner * span + offers.day)
-    count = np.searchsorted(key, offers.owner * span + offers.day + OFFER_EFFECT_DAYS) - begin
+    key = history.owner * DAY_SPAN + history.day
+    sent = offers.owner * DAY_SPAN + offers.day
+    begin = np.searchsorted(key, sent)
+    count = np.searchsorted(key, sent + OFFER_EFFECT_DAYS) - begin
     which = np.repeat(np.arange(len(offers.owner)), count)
     within = np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count)
     return which, begin[which] + within

@@ -19,6 +19,7 @@ HOURS = np.array(
 )
 HOURS /= HOURS.mean()
 REPLY_IN_TIME_DAYS = 1.0
+DAY_SPAN = 65_536.0  # longer than any log: customer * span + day sorts by both
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def order_days(rng: np.random.Generator, people: People, clock: Clock, settings:
 
 def by_customer(owner: Ints, day: Floats) -> tuple[Ints, Floats]:
     """Sort orders by customer and day."""
-    order = np.lexsort((day, owner))
+    order = np.argsort(owner * DAY_SPAN + day, kind="stable")
     return owner[order], day[order]
 
 

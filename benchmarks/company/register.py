@@ -10,6 +10,7 @@ from benchmarks.company.people import People
 from benchmarks.company.settings import FIRST_DAY, SHARES, Flags, Ints
 from benchmarks.company.tables import in_log, instants, texts
 
+MARGIN_RATE = 0.4
 # By script: given names, family names, what stands between, family name first.
 NAMES: tuple[tuple[str, str, str, bool], ...] = (
     (
@@ -64,7 +65,7 @@ def customers_table(rng: np.random.Generator, people: People, referred_by: Ints,
         ),
         "acquisition_channel": texts(people.codes["acquisition_channel"], tuple(SHARES["acquisition_channel"])),
         "region": texts(people.codes["region"], tuple(SHARES["region"])),
-        "margin_rate": pa.array(np.full(n, 0.4)),
+        "margin_rate": pa.array(np.full(n, MARGIN_RATE)),
     }
     return pa.table(columns)
 
@@ -94,7 +95,7 @@ def consents_table(consents: Consents, people: People, ids: pa.Array, days: int)
     sizes = [len(given[0]), len(withdrawn[0]), len(people)]
     granted: Flags = np.repeat([True, False, True], sizes)
     purpose = np.repeat([0, 0, 1], sizes)
-    kept = in_log(owner, day, days)
+    kept = in_log(day, days)
     return pa.table(
         {
             "customer_id": pa.DictionaryArray.from_arrays(pa.array(owner[kept].astype(np.int32)), ids),
