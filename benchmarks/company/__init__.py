@@ -56,7 +56,7 @@ class Company:
 def generate(
     customers: int = 1_000, days: int = 540, seed: int = 7, settings: CompanySettings | None = None
 ) -> Company:
-    """Generate a company of ``customers`` who arrive evenly over the first two thirds of ``days``, in memory.
+    """Generate a company of ``customers`` over ``days`` days, in memory.
 
     The rows are those that ``python -m benchmarks.company`` writes, in the same order: by block of 20,000 customers,
     within it by time. ``settings=PURE`` leaves nothing but BG/NBD and Gamma-Gamma.

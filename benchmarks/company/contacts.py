@@ -16,7 +16,7 @@ KINDS = ("visit", "open", "click", "complaint_opened", "complaint_closed", "sati
 WHERE = ("web", *CHANNELS)
 WEB, EMAIL, PHONE = 0, WHERE.index("email"), WHERE.index("phone")
 # Interest fades over these days before customers leave of their own accord, down to what robots and habit leave.
-FADING_DAYS, RESIDUE = 45.0, 0.03
+FADING_DAYS, RESIDUE = 45.0, 0.2
 
 
 @dataclass(frozen=True)

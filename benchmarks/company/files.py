@@ -1,7 +1,7 @@
 """The company as the files a business would have: Parquet by table, a source file, the truth beside them."""
 
 import multiprocessing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,17 +48,23 @@ def write_company(order: Order, workers: int = 2) -> dict[str, int]:
     files = range(-(-block_count(order.customers) // BLOCKS_PER_FILE))
     counts: dict[str, int] = {}
     schemas: dict[str, list[str]] = {}
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for written, columns in pool.map(_write_file, [order] * len(files), files):
-            schemas |= columns
-            for name, rows in written.items():
-                counts[name] = counts.get(name, 0) + rows
+    for written, columns in _written(order, files, workers):
+        schemas |= columns
+        for name, rows in written.items():
+            counts[name] = counts.get(name, 0) + rows
     (order.folder / "source.toml").write_text(_source(schemas, counts, order.settings), encoding="utf-8")
     return counts
 
 
+def _written(order: Order, files: range, workers: int) -> Iterator[tuple[dict[str, int], dict[str, list[str]]]]:
+    if workers == 1:
+        yield from map(_write_file, [order] * len(files), files)
+        return
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(_write_file, [order] * len(files), files)
+
+
 def _write_file(order: Order, number: int) -> tuple[dict[str, int], dict[str, list[str]]]:
-    pa.set_cpu_count(1)
     writers: dict[str, pq.ParquetWriter] = {}
     counts: dict[str, int] = {}
     columns: dict[str, list[str]] = {}

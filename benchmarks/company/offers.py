@@ -14,6 +14,7 @@ from benchmarks.company.settings import (
     DRIVES_AWAY,
     OFFER_EFFECT_DAYS,
     OFFER_EFFECTS,
+    OFFER_GROUPS,
     OFFER_WAVE_DAYS,
     RECOMMENDS,
     WINS_BACK,
@@ -140,21 +141,25 @@ def run_waves(
     clock: Clock,
     settings: CompanySettings,
 ) -> Campaign:
-    """Send a wave of offers every eight weeks and let them act: orders are added, others fall away, some leave.
+    """Send waves of offers and let them act: orders are added, others fall away, some customers leave.
 
-    Only those who agreed to marketing by some channel are drawn; the standing control group always gets control.
+    A customer is reached every eight weeks, if by some channel open to marketing; the standing control group always
+    gets control.
     """
     campaign = Campaign()
     if settings.policy == "none":
         return campaign
     last_added = np.full(len(people), -np.inf)
     keep = np.ones(len(history.day), dtype=np.bool_)
-    for wave in np.arange(OFFER_WAVE_DAYS, clock.days - OFFER_EFFECT_DAYS, OFFER_WAVE_DAYS):
+    between = OFFER_WAVE_DAYS // OFFER_GROUPS
+    group = (people.first + np.arange(len(people))) % OFFER_GROUPS
+    for wave in range(OFFER_WAVE_DAYS, clock.days - OFFER_EFFECT_DAYS, between):
         start = wave + SENT_AT
+        arrived = np.flatnonzero((people.born < start) & (group == wave // between % OFFER_GROUPS))
         last = np.maximum(_last_order(history, keep, len(people), start), last_added)
         begin, end = clock.busy(np.array([start, start + OFFER_EFFECT_DAYS]))
         standing = standing_at(people, history, last, start, end - begin)
-        offers = _send(rng, people, standing, consents, start, settings)
+        offers = _send(rng, people, standing, consents, arrived, start, settings)
         campaign.waves.append(offers)
         keep &= ~_fallen(rng, people, history, offers, start)
         _drive_away(rng, people, history, offers)
@@ -183,10 +188,10 @@ def _send(
     people: People,
     standing: Standing,
     consents: Consents,
+    arrived: Ints,
     start: float,
     settings: CompanySettings,
 ) -> Offers:
-    arrived = np.flatnonzero(people.born < start)
     channel = consents.channel(arrived, start)
     who, channel = arrived[channel >= 0], channel[channel >= 0]
     chances = propensities(standing, settings)[who]

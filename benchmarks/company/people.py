@@ -51,7 +51,7 @@ class People:
 
 
 def make_people(rng: np.random.Generator, first: int, count: int, days: int, settings: CompanySettings) -> People:
-    """Draw ``count`` customers, numbered from ``first``, who arrive evenly over the first two thirds of ``days``."""
+    """Draw ``count`` customers, numbered from ``first``, who arrive evenly over the first part of ``days``."""
     codes = {
         name: rng.choice(len(shares), size=count, p=list(shares.values())).astype(np.int64)
         for name, shares in SHARES.items()
@@ -69,7 +69,7 @@ def make_people(rng: np.random.Generator, first: int, count: int, days: int, set
     return People(
         first=first,
         codes=codes,
-        born=np.sort(rng.uniform(0, days * 2 / 3, size=count)),
+        born=np.sort(rng.uniform(0, days * settings.arrival_share, size=count)),
         rate_per_day=np.maximum(rate, 1e-9),
         dropout_probability=dropout,
         mean_order_value=settings.value_p * scale,

@@ -22,9 +22,10 @@ class CompanySettings:
     """Knobs of the company beside its size, length and seed; shares and probabilities lie in 0 to 1.
 
     ``rate_shape, rate_days, dropout_a, dropout_b`` are BG/NBD's r, alpha (days), a, b; ``value_p, value_q, value_v``
-    Gamma-Gamma's p, q, v. ``season`` scales the yearly, weekly, Christmas and hourly curves (0: none, 1: as drawn).
-    ``complaint_dropout`` is the probability of leaving when a complaint waits longer than a day. ``policy`` says how
-    offers are drawn. The last three shares add columns or tables that are otherwise absent.
+    Gamma-Gamma's p, q, v. Customers arrive evenly over the first ``arrival_share`` of the log. ``season`` scales the
+    yearly, weekly, Christmas and hourly curves (0: none, 1: as drawn). ``complaint_dropout`` is the probability of
+    leaving when a complaint waits longer than a day. ``policy`` says how offers are drawn. The last three shares add
+    columns or tables that are otherwise absent.
     """
 
     rate_shape: float = 2.0
@@ -34,6 +35,7 @@ class CompanySettings:
     value_p: float = 6.0
     value_q: float = 4.0
     value_v: float = 15.0
+    arrival_share: float = 1.0
     covariates: bool = True
     season: float = 1.0
     trend_per_year: float = 0.05
@@ -58,7 +60,13 @@ class CompanySettings:
 
 # Nothing but BG/NBD and Gamma-Gamma: the parameters can be recovered from the orders.
 PURE = CompanySettings(
-    covariates=False, season=0.0, trend_per_year=0.0, regular_share=0.0, complaint_dropout=0.0, policy="none"
+    arrival_share=2 / 3,
+    covariates=False,
+    season=0.0,
+    trend_per_year=0.0,
+    regular_share=0.0,
+    complaint_dropout=0.0,
+    policy="none",
 )
 
 
@@ -95,7 +103,8 @@ DROPOUT_EFFECTS = _frozen(
     }
 )
 
-OFFER_WAVE_DAYS = 56
+OFFER_WAVE_DAYS = 56  # between two offers to one customer
+OFFER_GROUPS = 4  # of customers, each with waves of its own, two weeks after the group before
 OFFER_EFFECT_DAYS = 28
 # Relative effect of an offer on the orders of the 28 days after it, by need type.
 OFFER_EFFECTS = _frozen(
