@@ -15,6 +15,7 @@ from benchmarks.company.register import MARGIN_RATE
 from benchmarks.company.settings import CompanySettings
 
 BLOCKS_PER_FILE = 10
+TRUTH = "truth/"
 
 
 @dataclass(frozen=True)
@@ -72,18 +73,24 @@ def _write_file(order: Order, number: int) -> tuple[dict[str, int], dict[str, li
     for position in range(number * BLOCKS_PER_FILE, last):
         for name, table in _all_tables(order.block(position)).items():
             if name not in writers:
-                path = order.folder / name / f"part-{number:05d}.parquet"
+                path = _part(order, name, number)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 writers[name], columns[name] = pq.ParquetWriter(path, table.schema), table.column_names
             writers[name].write_table(table, row_group_size=max(table.num_rows, 1))
             counts[name] = counts.get(name, 0) + table.num_rows
-    for writer in writers.values():
+    for name, writer in writers.items():
         writer.close()
+        if not counts[name] and not name.startswith(TRUTH):  # the reader refuses a file without rows
+            _part(order, name, number).unlink()
     return counts, columns
 
 
+def _part(order: Order, name: str, number: int) -> Path:
+    return order.folder / name / f"part-{number:05d}.parquet"
+
+
 def _all_tables(block: Block) -> dict[str, pa.Table]:
-    return {**block.tables, **{f"truth/{name}": table for name, table in block.truth.items()}}
+    return {**block.tables, **{f"{TRUTH}{name}": table for name, table in block.truth.items()}}
 
 
 def _source(columns: Mapping[str, list[str]], counts: Mapping[str, int], settings: CompanySettings) -> str:
@@ -93,6 +100,6 @@ def _source(columns: Mapping[str, list[str]], counts: Mapping[str, int], setting
     if settings.foreign_share:
         lines += ["", "[rates]", f"{FOREIGN} = {FOREIGN_RATE}"]
     for name, names in columns.items():
-        if counts[name] and not name.startswith("truth/"):
+        if counts[name] and not name.startswith(TRUTH):
             lines += ["", f"[{name}]", f'path = "{name}/*.parquet"', *(f'{column} = "{column}"' for column in names)]
     return "\n".join(lines) + "\n"

@@ -117,16 +117,21 @@ def test_covariates_are_seen_in_the_tables_and_act_as_stated() -> None:
 
 
 def test_offers_have_the_effect_they_were_given(company: Company) -> None:
-    """Orders after offers, against the truth of each offer, within four standard errors, arm by arm."""
+    """Orders after offers, against the truth of each offer, within four standard errors, by arm and need type."""
     truth = company.offer_truth.set_index("offer_id")
+    need = company.truth.set_index("customer_id")["need_type"]
     offers = company.tables["offers"].query("propensity.notna()").set_index("offer_id")
     bought = company.tables["outcomes"].query("kind == 'bought'").groupby("offer_id").size()
     counts = bought.reindex(offers.index, fill_value=0)
-    for action, arm in offers.groupby("action_id"):
+    for (action, kind), arm in offers.groupby(["action_id", offers["customer_id"].map(need)]):
         uplift = 0.0 if action == "control" else truth.loc[arm.index, f"uplift_{action}"]
         expected = truth.loc[arm.index, "expected_orders"] + uplift
         error = counts[arm.index] - expected
-        assert abs(error.mean()) < 4 * error.std() / np.sqrt(len(error)), action
+        assert abs(error.mean()) < 4 * error.std() / np.sqrt(len(error)), (action, kind)
+    won_back = offers.query("action_id == 'win_back_coupon'").index[
+        truth.loc[offers.query("action_id == 'win_back_coupon'").index, "at_risk"]
+    ]
+    assert (counts[won_back] > 0).mean() > 0.15
     rates = counts.groupby(offers["action_id"]).mean()
     assert rates["coupon"] > 1.3 * rates["control"]
     assert rates["daily_reminder"] < 0.8 * rates["control"]

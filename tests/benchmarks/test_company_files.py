@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.company import CompanySettings, generate
+from benchmarks.company import PURE, CompanySettings, generate
 from benchmarks.company.__main__ import main
 from benchmarks.company.blocks import BLOCK, make_block
 from benchmarks.company.files import Order, write_company
@@ -47,6 +47,10 @@ def test_a_block_can_be_generated_alone(order: Order, counts: dict[str, int]) ->
     for name, table in alone.tables.items():
         rows = pq.ParquetFile(order.folder / name / "part-00000.parquet").read_row_group(1)
         pd.testing.assert_frame_equal(frame(rows), frame(table))
+    other = make_block(0, 40, order.days, order.seed, order.settings)
+    assert not set(alone.truth["customers"]["rate_per_day"].to_pylist()) & set(
+        other.truth["customers"]["rate_per_day"].to_pylist()
+    )
     assert set(alone.truth["customers"]["customer_id"].to_pylist()) == {f"C{BLOCK + i:07d}" for i in range(40)}
 
 
@@ -73,6 +77,16 @@ def test_mess_is_read_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     people = fetch(records.tables["identities"])
     assert set(people["customer_id"]) & set(orders["customer_id"])
     assert set(people["master_id"]) <= set(orders["customer_id"])
+
+
+def test_a_table_without_rows_has_no_file(tmp_path: Path) -> None:
+    counts = write_company(Order(tmp_path / "pure", 30, DAYS, 5, PURE), workers=1)
+    assert counts["outcomes"] == 0
+    assert not list((tmp_path / "pure" / "outcomes").iterdir())
+    assert {report.table for report in read_records(tmp_path / "pure" / "source.toml").reports} >= {
+        "orders",
+        "consents",
+    }
 
 
 def test_every_knob_and_every_truth_is_documented() -> None:
