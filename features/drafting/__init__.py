@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
@@ -56,13 +56,35 @@ def _look_at(connection: duckdb.DuckDBPyConnection, number: int, path: Path) -> 
     opened = open_any(connection, number, path)
     columns = look(connection, opened)
     found = guess(path.name.split(".")[0], columns)
-    return Drafted(opened, columns, found, _cancelled(connection, opened, found))
+    if found.table != "orders":
+        return Drafted(opened, columns, found)
+    total = _order_total(connection, opened, found)
+    if total and {"quantity", "unit_price"} <= found.matches.keys():
+        found = replace(found, matches={name: match for name, match in found.matches.items() if name != "amount"})
+    return Drafted(opened, columns, found, _cancelled(connection, opened, found), total)
+
+
+def _order_total(connection: duckdb.DuckDBPyConnection, opened: Opened, found: Guess) -> str:
+    """Say why ``amount`` seems to be an order's total on each of its lines, which would be counted once per line."""
+    order, amount = found.matches.get("order_id"), found.matches.get("amount")
+    if order is None or amount is None:
+        return ""
+    if amount.column.empty_share > 0.05 and {"quantity", "unit_price"} <= found.matches.keys():
+        return f"{amount.column.name} is empty on {amount.column.empty_share:.0%} of the lines"
+    value = identifier(amount.column.name)
+    several, same = connection.execute(
+        f"SELECT count(*), count(*) FILTER (WHERE low = high) FROM (SELECT min({value}) AS low, max({value}) AS high "
+        f"FROM {opened.relation} GROUP BY {identifier(order.column.name)} HAVING count(*) > 1)"
+    ).fetchall()[0]
+    if several < 20 or same < 0.95 * several:
+        return ""
+    return f"{amount.column.name} is the same on all lines of {same:,} of {several:,} orders with several lines"
 
 
 def _cancelled(connection: duckdb.DuckDBPyConnection, opened: Opened, found: Guess) -> Cancelled | None:
     order = found.matches.get("order_id")
     value = found.matches.get("quantity") or found.matches.get("amount")
-    if found.table != "orders" or order is None or value is None:
+    if order is None or value is None:
         return None
     number = f"try_cast(replace({identifier(value.column.name)}::VARCHAR, ',', '.') AS DOUBLE)"
     rows = connection.execute(

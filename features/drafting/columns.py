@@ -13,6 +13,7 @@ from features.inputs import identifier
 ENOUGH = 0.98  # of the values must read as a kind for the column to be of it
 DAY_FORMATS = (
     "%Y%m%d",
+    "%Y-%m-%d",
     "%d.%m.%Y",
     "%m/%d/%Y",
     "%d/%m/%Y",
@@ -29,7 +30,7 @@ DAY_FORMATS = (
     "%b %d, %Y",
     "%d %B %Y",
 )
-TIME_FORMATS = ("", " %H:%M", " %H:%M:%S", "T%H:%M:%S", " %I:%M %p", " %I:%M:%S %p", "%H%M%S")
+TIME_FORMATS = ("", " %H:%M", " %H:%M:%S", "T%H:%M:%S", " %I:%M %p", " %I:%M:%S %p", "%H%M%S", " %H:%M:%S %z")
 PROBES = 200  # values that a format is tried on before the whole column is
 
 
@@ -144,7 +145,7 @@ def _dates(connection: duckdb.DuckDBPyConnection, opened: Opened, name: str, kin
         return None
     has_hours = "%H" in fits[0] or "%I" in fits[0]
     if len(fits) == 1:
-        return Dates(fits[0], has_hours, False)
+        return Dates(fits[0], has_hours, "%z" in fits[0])
     chosen, why = _told_apart(connection, opened, name, fits[0], fits[1])
     return Dates(chosen, has_hours, False, next(fit for fit in fits if fit != chosen), why)
 

@@ -135,6 +135,10 @@ def _orders_by_content(columns: tuple[Column, ...], matches: dict[str, Match]) -
         matches["ordered_at"] = Match(dates[0], FOUND_BY_CONTENT, "the only column of dates")
     if "ordered_at" not in matches:
         return
+    if "order_id" not in matches:
+        numbered = [column for column in free(Kind.ID) if all(value.startswith("#") for value in column.common)]
+        if numbered:
+            matches["order_id"] = Match(numbered[0], FOUND_BY_CONTENT, "its values begin with #")
     ids = [column for column in free(Kind.ID) if 1 < column.distinct < 0.9 * column.filled and not column.flags]
     if "customer_id" not in matches and ids:
         who = max(ids, key=lambda column: column.distinct)

@@ -10,7 +10,7 @@ from features.contract import TABLES, Kind
 from features.drafting import vocabulary
 from features.drafting.columns import Column, names
 from features.drafting.opening import MOST_ROWS, Opened
-from features.drafting.tables import CLEAR, Guess, Match
+from features.drafting.tables import CLEAR, LIKELY, Guess, Match
 
 CHECK, DECIDE = "CHECK: ", "DECIDE: "
 PREFIX_SHARE = (0.001, 0.3)
@@ -25,6 +25,7 @@ class Drafted:
     columns: tuple[Column, ...]
     guess: Guess
     cancelled: "Cancelled | None" = None
+    order_total: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,10 +197,7 @@ def _mapped(name: str, kind: Kind, match: Match) -> str:
 def _filled_in(drafted: Drafted) -> Iterator[str]:
     matches, table = drafted.guess.matches, drafted.guess.table
     if table == "orders":
-        if "amount" not in matches and not {"quantity", "unit_price"} <= matches.keys():
-            yield _line("amount", "{ constant = 0 }", f"{CHECK}no column of money found: only timing can be learned")
-        elif "amount" not in matches:
-            yield "# amount is quantity × unit_price"
+        yield from _money(drafted)
         if "order_id" not in matches:
             yield "# no order id: all rows of a customer at one instant are one order"
         if drafted.cancelled:
@@ -211,6 +209,25 @@ def _filled_in(drafted: Drafted) -> Iterator[str]:
             )
     if table == "outcomes" and "kind" not in matches:
         yield _line("kind", '{ constant = "redeemed" }', f"{CHECK}what did these customers do?")
+
+
+def _money(drafted: Drafted) -> Iterator[str]:
+    """Say where the money comes from when no column of line values does."""
+    matches = drafted.guess.matches
+    if "amount" in matches:
+        if drafted.order_total:
+            yield f"# {CHECK}{drafted.order_total}: if it is the order's total, it would be counted once per line"
+        return
+    if {"quantity", "unit_price"} <= matches.keys():
+        why = f"; {drafted.order_total}, so it seems to be the order's total" if drafted.order_total else ""
+        yield f"# amount is quantity × unit_price{why}"
+        return
+    yield _line("amount", "{ constant = 0 }", f"{CHECK}no column of money found: only timing can be learned")
+    for column in drafted.columns:
+        words = (vocabulary.COLUMNS["orders"][name] for name in ("amount", "unit_price"))
+        named = max(vocabulary.likeness(column.name, synonyms) for synonyms in words)
+        if named >= LIKELY and column.numbers is None and column.common:
+            yield f"# {column.name} may be money, but {column.common[0]!r} is no plain number: export bare numbers"
 
 
 def _relative(path: Path, output: Path) -> str:

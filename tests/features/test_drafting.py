@@ -258,3 +258,83 @@ def test_awkward_names_survive_the_writing(tmp_path: Path, name: str) -> None:
 def test_likeness_of_names(name: str, synonyms: str, least: float) -> None:
     found = likeness(name, synonyms)
     assert found == pytest.approx(least, abs=0.01)
+
+
+def shopify(rows: int = 120) -> pd.DataFrame:
+    """Orders of two lines; the total stands on the first line only."""
+    made = frame(rows)
+    lines = pd.DataFrame(
+        {
+            "Name": "#" + made["order"].astype("str"),
+            "Email": "c" + made["who"].astype("str") + "@example.com",
+            "Created at": made["when"].dt.strftime("%Y-%m-%d %H:%M:%S +0100"),
+            "Currency": "EUR",
+            "Lineitem quantity": made["units"],
+            "Lineitem price": made["money"],
+            "Lineitem sku": made["item"],
+        }
+    )
+    worth = (made["units"] * made["money"]).groupby(made["order"]).transform("sum").round(2)
+    return lines.assign(Total=worth)
+
+
+def test_a_total_on_the_first_line_of_an_order_is_not_taken_for_the_lines_value(tmp_path: Path) -> None:
+    made = shopify()
+    first = ~made["Name"].duplicated()
+    made.assign(Total=made["Total"].where(first)).to_csv(tmp_path / "orders_export.csv", index=False)
+    text, source, records = drafted(tmp_path, tmp_path / "orders_export.csv")
+    found = mapped(source)
+    assert (found["customer_id"], found["order_id"], found["unit_price"]) == ("Email", "Name", "Lineitem price")
+    assert "amount" not in found
+    assert "Total is empty on 50% of the lines" in text
+    assert sum(column(records, "amount")) == pytest.approx(made.loc[first, "Total"].sum())
+
+
+def test_a_total_on_every_line_of_an_order_is_not_counted_once_per_line(tmp_path: Path) -> None:
+    made = shopify()
+    made.to_csv(tmp_path / "orders.csv", index=False)
+    _, source, records = drafted(tmp_path, tmp_path / "orders.csv")
+    assert "amount" not in mapped(source)
+    assert sum(column(records, "amount")) == pytest.approx(made.loc[~made["Name"].duplicated(), "Total"].sum())
+    made.drop(columns="Lineitem price").to_csv(tmp_path / "orders.csv", index=False)
+    text, source, _ = drafted(tmp_path, tmp_path / "orders.csv")
+    assert mapped(source)["amount"] == "Total"
+    assert "CHECK: Total is the same on all lines of 60 of 60 orders" in text
+
+
+def test_money_that_is_no_plain_number_is_said(tmp_path: Path) -> None:
+    made = frame(60)
+    made["amount"] = "€ " + made["money"].astype("str")
+    made[["who", "when", "amount"]].rename(columns={"who": "customer"}).to_csv(tmp_path / "orders.csv", index=False)
+    text, source, _ = drafted(tmp_path, tmp_path / "orders.csv")
+    assert mapped(source)["amount"] == 0
+    assert "amount may be money, but '€ " in text
+
+
+@pytest.mark.parametrize(
+    ("headings", "zone"),
+    [
+        ("id_client,date_achat,numero_facture,montant_ttc,quantité,prix_unitaire,référence produit", "Europe/Paris"),
+        (
+            "cliente_id,fecha_compra,numero_factura,importe_total,cantidad,precio_unitario,codigo_producto",
+            "Europe/Madrid",
+        ),
+    ],
+)
+def test_french_and_spanish_headings(tmp_path: Path, headings: str, zone: str) -> None:
+    made = frame(200)
+    values = made[["who", "when", "order", "money", "units"]].assign(
+        price=made["money"] / made["units"], item=made["item"]
+    )
+    values["money"] = values["price"] * values["units"]
+    values.set_axis(headings.split(","), axis=1).to_csv(tmp_path / "export.csv", index=False)
+    _, source, _ = drafted(tmp_path, tmp_path / "export.csv")
+    names = headings.split(",")
+    assert mapped(source) == dict(
+        zip(
+            ("customer_id", "ordered_at", "order_id", "amount", "quantity", "unit_price", "product_id"),
+            names,
+            strict=True,
+        )
+    )
+    assert source.timezone == zone
