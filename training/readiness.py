@@ -54,12 +54,17 @@ def _churn(records: Records, as_of: AsOf, horizon_days: int, history_days: int) 
     least = days_needed(horizon_days, LABELLED_WINDOWS)
     facts: dict[str, float] = {"history_days": history_days}
     if history_days >= least:
-        cutoffs = plan_origins(records, as_of, horizon_days).final.training
-        rows = pd.concat([label(records, cutoff, horizon_days, as_of) for cutoff in cutoffs])
-        customers, churned = rows["customer_id"].nunique(), int(rows["churned"].sum())
-        rarer = min(churned, len(rows) - churned)
-        facts |= {"customers": customers, "rarer_labels": rarer, "boosted": enough_for_trees(customers, rarer)}
+        facts |= churn_facts(records, as_of, horizon_days)
     return churn_sufficiency(facts, horizon_days, least)
+
+
+def churn_facts(records: Records, as_of: AsOf, horizon_days: int) -> dict[str, float]:
+    """Count customers and outcomes at the cutoffs that churn's final fit would learn from."""
+    cutoffs = plan_origins(records, as_of, horizon_days).final.training
+    rows = pd.concat([label(records, cutoff, horizon_days, as_of) for cutoff in cutoffs])
+    customers, churned = rows["customer_id"].nunique(), int(rows["churned"].sum())
+    rarer = min(churned, len(rows) - churned)
+    return {"customers": customers, "rarer_labels": rarer, "boosted": enough_for_trees(customers, rarer)}
 
 
 def _value(records: Records, as_of: AsOf, horizon_days: int, history_days: int) -> Sufficiency:
