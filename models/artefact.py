@@ -123,6 +123,12 @@ def load_champion(shelf: Path, name: str) -> Artefact:
     return replace(_verified(_place(Path(shelf), name, chosen[name])), version=chosen[name])
 
 
+def require_plain_name(name: str) -> None:
+    """Raise ArtefactError unless a model may have this name: it becomes a folder."""
+    if not _SHELF_NAME.fullmatch(name):
+        raise ArtefactError(f"{name!r} cannot name a model: use letters, digits, _ and -, at most 64, a letter first")
+
+
 def json_file(state: Mapping[str, Any]) -> bytes:
     """Return a model's fitted state as the bytes of a readable file; the same state gives the same bytes."""
     return json.dumps(state, indent=2, sort_keys=True, allow_nan=False).encode() + b"\n"
