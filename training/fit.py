@@ -11,24 +11,28 @@ from typing import Any
 import numpy as np
 
 from features.records import AsOf, Records
-from models.artefact import Artefact, read_artefact, write_artefact
-from perennial.errors import ArtefactError, SourceError
+from models.artefact import Artefact, read_artefact, require_plain_name, write_artefact
+from models.retention_offer import RetentionOffer
+from perennial.errors import ArtefactError, RegistryError, SourceError
 from perennial.settings import Settings, settings
 from training.churn_recipe import ChurnRecipe
 from training.clv_recipe import ClvRecipe
 from training.dataset import gather
+from training.labelled import Question, read_labelled
 from training.lock import training_lock
 from training.metrics import Comparison, Floats, Interval, Verdict, compare, spoken
 from training.promote import JUDGED_PATH, LEAST_SPREAD, MODEL_PATH, Decision, gate, settle
 from training.recipes import Ground, Recipe, RecordsRecipe, Report
 from training.registry import CHAMPION, Registry, Run, Version
 from training.segments_recipe import SegmentsRecipe
+from training.table_recipe import TableChurnRecipe
 
 Progress = Callable[[str], None]
 SUSPECTS = "suspects"
 RECIPES: Mapping[str, type[RecordsRecipe[Any]]] = {
     recipe.name: recipe for recipe in (ChurnRecipe, ClvRecipe, SegmentsRecipe)
 }
+RESERVED = (*RECIPES, "uplift", "all")
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,21 @@ def train(
         say("opening the model registry")
         registry = Registry(config.mlflow_uri)
         return tuple(run_job(recipe, data, registry, config, say) for recipe in recipes)
+
+
+def train_table(
+    name: str, question: Question, offer: RetentionOffer, *, progress: Progress | None = None
+) -> TrainingResult:
+    """Train a churn model of a labelled table under a name of its own."""
+    config, say = settings(), progress or (lambda _: None)
+    require_plain_name(name)
+    if name in RESERVED:
+        raise RegistryError(f"--name {name} is taken by the models of records ({', '.join(RESERVED)}); choose another")
+    with training_lock(config.home, f"training of {name}"):
+        table = read_labelled(question, config.seed)
+        say("opening the model registry")
+        registry = Registry(config.mlflow_uri)
+        return run_job(TableChurnRecipe(config, name, offer), table, registry, config, say)
 
 
 def run_job(

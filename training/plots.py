@@ -38,8 +38,11 @@ _STYLE: Any = {
 _Z = 1.96  # two-sided 95 % of the normal distribution
 
 
-def calibration(outcome: Floats, probability: Floats, horizon_days: int) -> bytes:
-    """Draw observed against predicted churn in ten groups of equal size, with 95 % Wilson intervals."""
+def calibration(outcome: Floats, probability: Floats, horizon_days: int | None) -> bytes:
+    """Draw observed against predicted churn in ten groups of equal size, with 95 % Wilson intervals.
+
+    Without a horizon the outcome is a label of rows left out of the fit.
+    """
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(6.4, 6.4), layout="constrained")
         main, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
@@ -49,12 +52,12 @@ def calibration(outcome: Floats, probability: Floats, horizon_days: int) -> byte
             predicted, observed, yerr=(observed - low, high - observed), fmt="o-", color=MODEL, ms=6, lw=1.5, capsize=3,
             label="tenths of the customers, 95% interval",
         )  # fmt: skip
-        main.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel="share that did not buy")
+        main.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel=_share(horizon_days))
         main.yaxis.set_major_formatter(_percent())
         main.xaxis.set_major_formatter(_percent())
         main.legend(loc="upper left")
         _title(main, "When the model says 70%, do 70% leave?",
-               f"{len(outcome):,} customers, no purchase within {horizon_days} days: "
+               f"{len(outcome):,} {_judged(horizon_days)}: "
                f"predicted {probability.mean():.1%}, came {outcome.mean():.1%}")  # fmt: skip
         below.hist(probability, bins=np.linspace(0, 1, 41), color=MODEL, alpha=0.85)
         below.set(xlabel="predicted churn probability", ylabel="customers")
@@ -62,7 +65,9 @@ def calibration(outcome: Floats, probability: Floats, horizon_days: int) -> byte
         return _png(figure)
 
 
-def decile_lift(outcome: Floats, probability: Floats, rule: Floats, rule_name: str) -> bytes:
+def decile_lift(
+    outcome: Floats, probability: Floats, rule: Floats, rule_name: str, event: str = "did not buy"
+) -> bytes:
     """Draw the share that left per tenth, riskiest first, for the model and for the simple rule's order."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(7.2, 4.6), layout="constrained")
@@ -74,7 +79,7 @@ def decile_lift(outcome: Floats, probability: Floats, rule: Floats, rule_name: s
         axes.axhline(outcome.mean(), color=MUTED, lw=1, ls=(0, (4, 3)), label=f"all customers {outcome.mean():.0%}")
         axes.bar_label(bars, [f"{rate:.0%}" for rate in model], padding=3, fontsize=9, color=MUTED)
         axes.set(xticks=tenth, ylim=(0, min(1.12, 1.25 * max(model.max(), simple.max()))),
-                 xlabel="tenth of the customers, riskiest first", ylabel="share that did not buy")  # fmt: skip
+                 xlabel="tenth of the customers, riskiest first", ylabel=f"share that {event}")  # fmt: skip
         axes.grid(visible=False, axis="x")
         axes.yaxis.set_major_formatter(_percent())
         axes.legend(loc="upper right")
@@ -163,6 +168,14 @@ def tier_value(tiers: list[str], spend: Floats, customers: Floats, horizon_days:
         axes.xaxis.set_major_formatter(_thousands())
         _title(axes, "What the value tiers went on to spend", "tiers fitted and given before the spend was known")
         return _png(figure)
+
+
+def _share(horizon_days: int | None) -> str:
+    return "share that left" if horizon_days is None else "share that did not buy"
+
+
+def _judged(horizon_days: int | None) -> str:
+    return "rows left out" if horizon_days is None else f"customers, no purchase within {horizon_days} days"
 
 
 def _deciles(outcome: Floats, probability: Floats) -> tuple[Floats, Floats, Floats, Floats]:

@@ -7,8 +7,8 @@ own (Óskarsdóttir, Baesens & Vanthienen 2018); implementations that take the m
 """
 
 import numpy as np
+from scipy.optimize import isotonic_regression
 from scipy.special import betainc
-from sklearn.isotonic import isotonic_regression
 
 from models.retention_offer import RetentionOffer
 from training.metrics import Floats, Measure
@@ -57,7 +57,7 @@ def _stretches(
     costs = np.add.reduceat((weight * (offer.contact_cost + (1 - outcome) * offer.incentive_cost))[order], starts)
     # a stretch that costs nothing must still have a slope
     costs = np.maximum(costs, 1e-12)
-    slope: Floats = isotonic_regression(gains / costs, sample_weight=costs, increasing=False)
+    slope: Floats = isotonic_regression(gains / costs, weights=costs, increasing=False).x
     _, block = np.unique(-slope, return_inverse=True)
     return (
         np.asarray(np.bincount(block, gains), dtype=np.float64),
