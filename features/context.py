@@ -11,7 +11,7 @@ from features.contract import CONTACT_CHANNELS
 from features.engine import fetch
 from features.occasions import Log, view
 from features.records import AsOf, Records
-from features.windows import with_first_cutoff
+from features.windows import seen
 
 ATTRIBUTES = ("language", "timezone", "region", "birthday", "margin_rate")
 INSTANTS = ("last_offer_at", "first_order_at", "last_order_at")
@@ -25,7 +25,7 @@ def build_context(records: Records, as_of: AsOf) -> pd.DataFrame:
     ``consented_channels`` (lists: those of CONTACT_CHANNELS open to marketing), ``last_offer_at``, ``last_action_id``,
     ``first_order_at``, ``last_order_at`` (datetime64[us, UTC]). What is not known is NaN, NaT or None.
     """
-    log = view(records, [as_of])
+    log = view(records, as_of)
     frame = fetch(_facts(log).order_by("customer_id"))
     frame["timezone"] = frame["timezone"].fillna(records.timezone)
     if records.economics.margin_rate is not None:
@@ -76,7 +76,7 @@ def _consented(records: Records, as_of: AsOf, customer_ids: pd.Series) -> list[l
     A consent without a channel is about every channel, one without a purpose about marketing; of two words at the
     same instant the refusal counts.
     """
-    consents = with_first_cutoff(records.tables["consents"], "occurred_at", [as_of])
+    consents = seen(records.tables["consents"], "occurred_at", as_of)
     consents = consents.filter(consents.purpose.fill_null("marketing") == "marketing")
     channels = ibis.memtable({"contact": list(CONTACT_CHANNELS)}, schema={"contact": "string"})
     about = consents.channel.fill_null(channels.contact) == channels.contact

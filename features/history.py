@@ -16,7 +16,7 @@ def monthly_history(records: Records, as_of: AsOf) -> pd.DataFrame:
     DataFrame with ``customer_id`` (str), ``month`` (date, its first day), ``orders`` (int64),
     ``spend`` (float64), sorted by customer and month; months without an order or return are left out.
     """
-    orders = view(records, [as_of]).orders
+    orders = view(records, as_of).orders
     day = orders.local_at.date()
     days = orders.mutate(day=day, month=day.truncate("month"))
     months = days.group_by("customer_id", "month").aggregate(

@@ -1,23 +1,26 @@
-"""Orders and purchase occasions as each cutoff sees them: what most feature groups are computed from."""
+"""Orders and purchase occasions as a cutoff sees them: what most feature groups are computed from."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import ibis
 
 from features.records import AsOf, Records
-from features.windows import KEYS, at_cutoffs, cutoff_table, flag, micro, with_first_cutoff
+from features.windows import KEYS, Columns, cutoff_columns, flag, micro, seen, with_first_cutoff
+
+ORDER = ("customer_id", "order_id")
 
 
 @dataclass(frozen=True)
 class Log:
-    """What the feature groups read; every table but ``cutoffs`` and ``customers`` is keyed by customer and cutoff.
+    """What the feature groups read; every table but ``customers`` also has the cutoff's columns.
 
     ``orders`` has one row per order, returns included, dated by the order's earliest line that the cutoff sees;
     ``occasions`` one row per local day with a line that is not a return. Money and quantities are in millionths.
     """
 
-    cutoffs: ibis.Table
+    cutoff: Columns
     orders: ibis.Table
     occasions: ibis.Table
     categories: ibis.Table
@@ -27,31 +30,77 @@ class Log:
     customers: ibis.Table
 
 
-def view(records: Records, moments: Sequence[AsOf]) -> Log:
-    """Return the log as seen from each of ``moments`` (ascending, distinct)."""
-    cutoffs = cutoff_table(moments)
+@dataclass(frozen=True)
+class Collapsed:
+    """Order lines collapsed once for several cutoffs, numbered from 0 in time order.
+
+    ``orders`` has one row per order, all its lines together, with the first cutoff that sees one of them and the first
+    that sees all. ``torn`` are the lines of orders for which those differ: they stand on both sides of a cutoff, or
+    were learned late. ``categories`` has one row per customer, category and first cutoff.
+    """
+
+    orders: ibis.Table
+    torn: ibis.Table
+    categories: ibis.Table
+
+    def orders_at(self, number: int) -> ibis.Table:
+        """Return every order as one cutoff sees it."""
+        orders = self.orders
+        whole = orders.filter(orders.first_cutoff == orders.last_cutoff, orders.first_cutoff <= number)
+        whole = whole.drop("first_cutoff", "last_cutoff")
+        return whole.union(_orders(self.torn.filter(self.torn.first_cutoff <= number)))
+
+    def categories_at(self, number: int) -> ibis.Table:
+        """Return gross spend per customer and category as one cutoff sees it."""
+        parts = self.categories.filter(self.categories.first_cutoff <= number)
+        return parts.group_by(*KEYS, "category").aggregate(gross=parts.gross.sum())
+
+
+def collapse(
+    records: Records, moments: Sequence[AsOf], keep: Callable[[ibis.Table], ibis.Table] = lambda table: table
+) -> Collapsed:
+    """Collapse the order lines for cutoffs in time order, each once: k cutoffs then multiply orders, not lines.
+
+    ``keep`` computes a table once for all that read it.
+    """
     lines = with_first_cutoff(records.tables["orders"], "ordered_at", moments)
-    orders = _orders(lines, cutoffs)
+    orders = keep(_orders(lines, first_cutoff=lines.first_cutoff.min(), last_cutoff=lines.first_cutoff.max()))
+    torn = orders.filter(orders.first_cutoff < orders.last_cutoff)
+    return Collapsed(
+        orders=orders,
+        torn=keep(lines.semi_join(torn, ORDER)),
+        categories=keep(_categories(lines, "first_cutoff")),
+    )
+
+
+def view(records: Records, moment: AsOf) -> Log:
+    """Return the log as seen from one instant."""
+    lines = seen(records.tables["orders"], "ordered_at", moment)
+    return log_of(records, moment, _orders(lines), _categories(lines))
+
+
+def log_of(records: Records, moment: AsOf, orders: ibis.Table, categories: ibis.Table) -> Log:
+    """Return the log as seen from the instant that ``orders`` and ``categories`` were collapsed for."""
+    cutoff = cutoff_columns(moment)
+    filled = orders.mutate(gross=orders.gross.fill_null(0), returned=orders.returned.fill_null(0))
+    orders = filled.mutate(net=filled.gross - filled.returned, **cutoff)
     events = {
-        name: at_cutoffs(with_first_cutoff(records.tables[name], "occurred_at", moments), cutoffs)
+        name: seen(records.tables[name], "occurred_at", moment).mutate(**cutoff)
         for name in ("offers", "outcomes", "interactions")
     }
     return Log(
-        cutoffs=cutoffs,
+        cutoff=cutoff,
         orders=orders,
-        occasions=_occasions(orders),
-        categories=_categories(lines, cutoffs),
+        occasions=_occasions(orders).mutate(**cutoff),
+        categories=categories.mutate(**cutoff),
         customers=records.tables["customers"],
         **events,
     )
 
 
-def _orders(lines: ibis.Table, cutoffs: ibis.Table) -> ibis.Table:
-    # Lines are collapsed before they meet the cutoffs: lines of one order that become visible at the same cutoff are
-    # one part of it, so k cutoffs multiply the orders, not the lines, and an order whose lines stand on both sides of
-    # a cutoff (or were learned late) still shows each cutoff only its own part.
+def _orders(lines: ibis.Table, **totals: Any) -> ibis.Table:
     bought = ~lines.is_return
-    parts = lines.group_by("customer_id", "order_id", "first_cutoff").aggregate(
+    return lines.group_by(*ORDER).aggregate(
         ordered_at=lines.ordered_at.min(),
         local_at=lines.local_at.min(),
         lines_bought=flag(bought).sum(),
@@ -63,31 +112,19 @@ def _orders(lines: ibis.Table, cutoffs: ibis.Table) -> ibis.Table:
         discount=micro(lines.discount).sum(where=bought),
         quantity=micro(lines.quantity).sum(where=bought),
         channel=lines.channel.min(where=bought),
+        **totals,
     )
-    seen = at_cutoffs(parts, cutoffs.select("cutoff"))
-    sums = ("lines_bought", "lines_returned", "lines_discounted", "lines_discount_known")
-    money = ("gross", "returned", "discount", "quantity")
-    orders = seen.group_by(*KEYS, "order_id").aggregate(
-        ordered_at=seen.ordered_at.min(),
-        local_at=seen.local_at.min(),
-        channel=seen.channel.min(),
-        **{name: seen[name].sum() for name in sums + money},
-    )
-    filled = orders.mutate(gross=orders.gross.fill_null(0), returned=orders.returned.fill_null(0))
-    return filled.mutate(net=filled.gross - filled.returned).join(cutoffs, "cutoff")
 
 
 def _occasions(orders: ibis.Table) -> ibis.Table:
-    """Return one row per customer, cutoff and local day with a purchase; ``gap`` is days since the one before."""
+    """Return one row per customer and local day with a purchase; ``gap`` is days since the one before."""
     bought = orders.filter(orders.lines_bought > 0).mutate(day=orders.local_at.date())
     occasions = bought.group_by(*KEYS, "day").aggregate(last_at=bought.ordered_at.max(), gross=bought.gross.sum())
     before = ibis.window(group_by=KEYS, order_by=occasions.day)
     return occasions.mutate(gap=occasions.day.delta(occasions.day.lag().over(before), unit="day"))
 
 
-def _categories(lines: ibis.Table, cutoffs: ibis.Table) -> ibis.Table:
-    """Return gross spend per customer, cutoff and category bought; lines without a category are left out."""
+def _categories(lines: ibis.Table, *also_by: str) -> ibis.Table:
+    """Return gross spend per customer and category bought; lines without a category are left out."""
     bought = lines.filter(~lines.is_return, lines.category.notnull())
-    parts = bought.group_by("customer_id", "category", "first_cutoff").aggregate(gross=micro(bought.amount).sum())
-    seen = at_cutoffs(parts, cutoffs.select("cutoff"))
-    return seen.group_by(*KEYS, "category").aggregate(gross=seen.gross.sum())
+    return bought.group_by(*KEYS, "category", *also_by).aggregate(gross=micro(bought.amount).sum())

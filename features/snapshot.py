@@ -4,23 +4,18 @@ A row is customer-local (no other customer can change it) and cutoff-local (noth
 after ``as_of`` can), so training, batch and online scoring share this one definition.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import cache
-from typing import Any
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 
 import ibis
-import ibis.expr.operations as ops
 import pandas as pd
+import pyarrow as pa
 
-from features import basket, cadence, engagement, habits, offers, purchase, returns
-from features.catalogue import FEATURES
-from features.contract import TABLES
-from features.engine import fetch
-from features.occasions import Log, view
+from features.engine import keep
+from features.formulas import in_catalogue, snapshot_of
+from features.occasions import collapse, log_of, view
+from features.plan import collapsed_plan, log_plan, runs_plans
 from features.records import AsOf, Records
-from features.windows import KEYS
-
-DERIVED = (purchase, cadence, basket, habits, returns, offers, engagement)
 
 
 def build_snapshot(
@@ -40,103 +35,45 @@ def build_snapshot(
     ValueError
         When the catalogue does not have a feature.
     """
-    moments = [as_of] if isinstance(as_of, AsOf) else as_of
-    frame = fetch(snapshot_expression(records, moments, features))
+    moments = distinct([as_of] if isinstance(as_of, AsOf) else as_of)
+    wanted = in_catalogue(features)
+    if runs_plans(records):
+        rows = _planned(records, moments, wanted)
+    else:
+        rows = snapshot_expression(records, moments, wanted).to_pyarrow()
+    return as_frame(rows)
+
+
+def as_frame(rows: pa.Table) -> pd.DataFrame:
+    """Return rows as they leave the engine as a snapshot."""
+    frame: pd.DataFrame = rows.to_pandas()
     frame["as_of"] = frame["as_of"].dt.tz_localize("UTC")
     return frame
 
 
 def snapshot_expression(records: Records, moments: Sequence[AsOf], features: Iterable[str] | None = None) -> ibis.Table:
-    """Return the snapshot as one expression over the log: k cutoffs are one pass, not k."""
-    formulas = {name: _formulas()[name] for name in in_catalogue(features)}
-    row = totals(view(records, distinct(moments)), {total for formula in formulas.values() for total in _read(formula)})
-    columns = {name: formula.replace({_template().op(): row.op()}).to_expr() for name, formula in formulas.items()}
-    return row.select("customer_id", "as_of", **columns).order_by("as_of", "customer_id")
+    """Return the snapshot as one expression over the log, for any engine."""
+    wanted, moments = in_catalogue(features), distinct(moments)
+    if len(moments) == 1:
+        return snapshot_of(view(records, moments[0]), wanted).order_by("customer_id")
+    shared = collapse(records, moments)
+    logs = (
+        log_of(records, moment, shared.orders_at(number), shared.categories_at(number))
+        for number, moment in enumerate(moments)
+    )
+    return ibis.union(*(snapshot_of(log, wanted) for log in logs)).order_by("as_of", "customer_id")
 
 
-def in_catalogue(features: Iterable[str] | None) -> tuple[str, ...]:
-    """Return the wanted features, all for None, in the catalogue's order."""
-    wanted = set(FEATURES if features is None else features)
-    if unknown := sorted(wanted - FEATURES.keys()):
-        raise ValueError(f"no such features: {', '.join(unknown)}; features/catalogue.toml names all there are")
-    return tuple(name for name in FEATURES if name in wanted)
-
-
-def distinct(moments: Sequence[AsOf]) -> list[AsOf]:
+def distinct(moments: Iterable[AsOf]) -> list[AsOf]:
     """Return the cutoffs in time order, each once."""
     return sorted(set(moments), key=lambda moment: moment.instant)
 
 
-def totals(log: Log, wanted: Collection[str] | None = None) -> ibis.Table:
-    """Return what the features are derived from: one row per customer and cutoff with a purchase occasion.
-
-    Of the totals only the ``wanted`` ones are computed (all for None), and a part that has none of them is not joined.
-    A part is an aggregate by customer, and by cutoff where the cutoff matters.
-    """
-    row = _kept(_over_occasions(log), wanted).join(log.cutoffs, "cutoff")
-    parts = (
-        _over_orders(log.orders),
-        basket.by_category(log.categories),
-        habits.by_channel(habits.channel_orders(log.orders)),
-        offers.by_offer(log.offers, log.outcomes),
-        offers.by_redemption(log.outcomes),
-        engagement.by_interaction(log.interactions),
-        engagement.by_opinion(log.interactions),
-        _creation(log.customers),
-    )
-    for number, part in enumerate(parts):  # one chain of joins without a projection between: half the SQL
-        kept = _kept(part, wanted)
-        keys = [key for key in KEYS if key in kept.columns]
-        if len(kept.columns) > len(keys):
-            row = row.left_join(kept, keys, rname=f"{{name}}_{number}")
-    return row
-
-
-def _kept(part: ibis.Table, wanted: Collection[str] | None) -> ibis.Table:
-    """Return the part without the totals that nobody wants."""
-    whole: Any = part.op()
-    if wanted is None:
-        return part
-    metrics = {name: metric for name, metric in whole.metrics.items() if name in wanted}
-    return ops.Aggregate(whole.parent, whole.groups, metrics).to_expr()
-
-
-def _over_occasions(log: Log) -> ibis.Table:
-    occasions = log.occasions.join(log.cutoffs, "cutoff")
-    return occasions.group_by(*KEYS).aggregate(
-        **purchase.from_occasions(occasions), **cadence.from_occasions(occasions)
-    )
-
-
-def _over_orders(orders: ibis.Table) -> ibis.Table:
-    groups = (purchase, basket, habits, returns)
-    return orders.group_by(*KEYS).aggregate(
-        **{name: total for group in groups for name, total in group.from_orders(orders).items()}
-    )
-
-
-def _creation(customers: ibis.Table) -> ibis.Table:
-    """Return when the business first knew each customer."""
-    return customers.group_by("customer_id").aggregate(created_at=customers.created_at.min())
-
-
-@cache
-def _template() -> ibis.Table:
-    """Return a row of all totals that belongs to no log: what formulas are written over once, for every log."""
-    tables = {name: ibis.table(table.schema, name=name) for name, table in TABLES.items()}
-    moment = AsOf.parse("2000-01-01", "UTC")
-    return ibis.table(totals(view(Records(tables, "UTC", "XXX"), [moment])).schema(), name="totals")
-
-
-@cache
-def _formulas() -> Mapping[str, ops.Node]:
-    """Return each feature as an expression over the template."""
-    derived: dict[str, Any] = {}
-    for group in DERIVED:
-        derived |= group.derive(_template())
-    return {name: derived[name].cast("float64").op() for name in FEATURES}
-
-
-def _read(formula: ops.Node) -> set[str]:
-    """Return the totals that a feature's formula reads."""
-    return {field.name for field in formula.find(ops.Field)}
+def _planned(records: Records, moments: Sequence[AsOf], features: tuple[str, ...]) -> pa.Table:
+    """Run the compiled snapshot once a cutoff; several cutoffs share the collapsed order lines, kept in the engine."""
+    if len(moments) == 1:
+        return log_plan(features).run(records, moments[0])
+    with ExitStack() as stack:
+        kept = collapse(records, moments, lambda table: keep(table, stack))
+        plan = collapsed_plan(features)
+        return pa.concat_tables([plan.run(records, at, kept, number) for number, at in enumerate(moments)])

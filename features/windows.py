@@ -1,22 +1,23 @@
-"""Cutoffs, what each one can see, and the windows that end at it.
+"""Cutoffs, what each one sees, and the windows that end at it.
 
 Money and quantities are summed as whole millionths: float addition depends on the order of the rows (and on the
 number of threads), integer addition does not, so a customer's row is the same alone, in a batch and with any number
 of cutoffs, to the last bit. Millionths keep every cent and four digits more; 64 bits reach 9.2e12 currency units.
 """
 
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import ibis
-import pandas as pd
 
 from features.records import AsOf
 
 MICRO = 1e6
 WINDOW_DAYS = (7, 30, 90, 180, 365)
-KEYS = ("customer_id", "cutoff")
+KEYS = ("customer_id",)
+
+Columns = Mapping[str, Any]
 
 
 def micro(amount: Any) -> Any:
@@ -39,43 +40,34 @@ def flag(condition: Any) -> Any:
     return condition.fill_null(False).cast("int64")
 
 
-def cutoff_table(moments: Sequence[AsOf]) -> ibis.Table:
-    """Return one row per cutoff: number from 0 in time order, instant, last whole local day and window starts.
+def cutoff_columns(moment: AsOf) -> Columns:
+    """Return what is the same for all that one cutoff sees: its instant, last whole local day and window starts.
 
     A window of ``d`` days is ``[as_of - d * 86,400 s, as_of)``; the bounds are computed here, so no engine does
     interval arithmetic.
     """
-    columns: dict[str, Any] = {
-        "cutoff": range(len(moments)),
-        "as_of": _instants([moment.naive_utc for moment in moments]),
-        "last_day": pd.to_datetime([moment.day - timedelta(days=1) for moment in moments]).date,
-    }
-    for days in WINDOW_DAYS:
-        columns[f"since_{days}d"] = _instants([moment.naive_utc - timedelta(days=days) for moment in moments])
-    schema = dict.fromkeys(columns, "timestamp(6)") | {"cutoff": "int64", "last_day": "date"}
-    return ibis.memtable(pd.DataFrame(columns), schema=schema)
+    starts = {f"since_{days}d": _instant(moment.naive_utc - timedelta(days=days)) for days in WINDOW_DAYS}
+    last_day = ibis.literal(moment.day - timedelta(days=1), type="date")
+    return {"as_of": _instant(moment.naive_utc), "last_day": last_day, **starts}
 
 
-def _instants(values: Sequence[Any]) -> pd.Series:
-    return pd.Series(values, dtype="datetime64[us]")
+def _instant(value: datetime) -> ibis.Value:
+    return ibis.literal(value, type="timestamp(6)")
+
+
+def seen(events: ibis.Table, instant: str, moment: AsOf) -> ibis.Table:
+    """Keep the events that a cutoff sees: they happened *and* became known strictly before it."""
+    as_of = _instant(moment.naive_utc)
+    return events.filter(events[instant] < as_of, events.known_at < as_of)
 
 
 def with_first_cutoff(events: ibis.Table, instant: str, moments: Sequence[AsOf]) -> ibis.Table:
-    """Keep events that some cutoff can see and number the first one that does.
-
-    An event is seen from a cutoff when it happened *and* became known strictly before it, so it is seen from every
-    later cutoff too.
-    """
+    """Keep events that the last of the cutoffs, in time order, sees, and number the first that sees each."""
     seen_from = ibis.greatest(events[instant], events.known_at)
-    number: Any = ibis.literal(0, type="int64")
-    for moment in moments:
-        number = number + (seen_from >= ibis.literal(moment.naive_utc, type="timestamp(6)")).cast("int64")
-    return events.mutate(first_cutoff=number).filter(lambda table: table.first_cutoff < len(moments))
-
-
-def at_cutoffs(events: ibis.Table, cutoffs: ibis.Table) -> ibis.Table:
-    """Repeat each numbered event (or group of events) for every cutoff that sees it, with the cutoff's columns."""
-    return events.join(cutoffs, events.first_cutoff <= cutoffs.cutoff).drop("first_cutoff")
+    number: Any = ibis.literal(0, type="int16")
+    for moment in moments[:-1]:
+        number = number + (seen_from >= _instant(moment.naive_utc)).cast("int16")
+    return seen(events, instant, moments[-1]).mutate(first_cutoff=number.cast("int16"))
 
 
 def days_between(later: Any, earlier: Any) -> Any:

@@ -19,7 +19,7 @@ def last_orders(records: Records, as_of: AsOf) -> pd.DataFrame:
     DataFrame with ``customer_id, order_id, channel`` (str), ``ordered_at`` (datetime64[us, UTC]), ``lines`` (int64, of
     goods bought or returned), ``spend`` (float64, net: negative for a return), at most LAST_ORDERS rows a customer.
     """
-    orders = view(records, [as_of]).orders
+    orders = view(records, as_of).orders
     latest = (orders.ordered_at.desc(), orders.order_id.desc())
     ranked = orders.mutate(place=ibis.row_number().over(group_by="customer_id", order_by=latest))
     kept = ranked.filter(ranked.place < LAST_ORDERS)

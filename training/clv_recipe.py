@@ -115,7 +115,7 @@ def _tracking(model: GeoModel, data: Data) -> bytes:
 
 
 def _births_and_repeats(data: Data) -> tuple["pd.Series[int]", "pd.Series[int]"]:
-    occasions = view(data.records, [data.end]).occasions
+    occasions = view(data.records, data.end).occasions
     first = occasions.group_by("customer_id").agg(first=occasions.day.min())
     known = first.filter(first["first"] < data.holdout.day)
     later = occasions.join(known, "customer_id").filter(lambda table: table.day > table["first"])

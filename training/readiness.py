@@ -74,7 +74,7 @@ def _value(records: Records, as_of: AsOf, horizon_days: int, history_days: int) 
 
 def repeat_buyers(records: Records, as_of: AsOf) -> int:
     """Return how many customers bought on two days or more, and kept something that cost money after the first."""
-    log = view(records, [as_of])
+    log = view(records, as_of)
     occasions, orders = log.occasions, log.orders
     bought = occasions.group_by("customer_id").aggregate(
         days=occasions.count(), gross=occasions.gross.sum(), first=occasions.gross.argmin(occasions.day)

@@ -1,5 +1,6 @@
 """Canonical records straight from rows, without the reader: what snapshot tests vary is the log, not its files."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
@@ -8,6 +9,7 @@ import ibis
 import pandas as pd
 import pytest
 
+from features.cleaning import DUCKDB_TYPES
 from features.contract import TABLES, Kind
 from features.records import Economics, Records
 
@@ -49,10 +51,13 @@ def make_records() -> Callable[..., Records]:
         **rows: Rows,
     ) -> Records:
         zone = ZoneInfo(timezone)
-        tables = {
-            name: ibis.memtable(canonical(name, rows.get(name, []), zone), schema=table.schema)
-            for name, table in TABLES.items()
-        }
+        backend = ibis.duckdb.connect()
+        for name, table in TABLES.items():
+            backend.con.register("rows", canonical(name, rows.get(name, []), zone))
+            columns = ", ".join(f"{c.name}::{DUCKDB_TYPES[c.kind]} AS {c.name}" for c in table.columns)
+            backend.con.execute(f"CREATE TABLE {name} AS SELECT {columns} FROM rows")
+        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+            tables = {name: backend.table(name) for name in TABLES}
         return Records(tables, timezone, "USD", Economics(margin_rate), consent_default)
 
     return make
