@@ -18,6 +18,7 @@ from models.summary import read_columns, read_history
 from perennial.errors import ArtefactError, InsufficientData, SourceError
 
 _MIN_REPEAT_BUYERS = 50
+_FAR_OUT = 4.0  # robust standard deviations: one normal customer in 16,000 spends so much or so little
 _DAYS_PER_YEAR = 365.0
 _TAILS = (0.05, 0.95)
 _FILE = "clv.json"
@@ -78,7 +79,11 @@ class ClvModel:
             )
         plain, modified = BetaGeoModel().fit(snapshot), ModifiedBetaGeoModel().fit(snapshot)
         better = plain.log_likelihood_ > modified.log_likelihood_
-        self._learn(plain if better else modified, modified, GammaGammaModel().fit(snapshot))
+        self._learn(
+            plain if better else modified,
+            modified,
+            GammaGammaModel(given_frequency=None, winsorise_at=_FAR_OUT).fit(snapshot),
+        )
         return self
 
     def _learn(self, purchases: GeoModel, alive: ModifiedBetaGeoModel, spend: GammaGammaModel) -> None:
@@ -184,13 +189,14 @@ class ClvModel:
         """Return low and high of orders and of discounted revenue, (n_customers, 2) each; equal histories once."""
         x, t_x, age = read_history(snapshot)
         (mean_spend,) = read_columns(snapshot, ("monetary_value",))
-        spent = np.where((x > 0) & (mean_spend > 0), x * mean_spend, 0.0)
+        factor = self.spend_.frequency_factor(x)
+        spent = np.where((x > 0) & (mean_spend > 0), x * mean_spend / factor, 0.0)
         given = () if alive is None else (alive,)
         distinct = collapse((x, t_x, age, spent, *given))
         x_u, t_u, age_u, spent_u, *given_u = distinct.columns
         histories = Histories(x_u, t_u, age_u, spent_u, np.where(spent_u > 0, x_u, 0.0), *given_u)
         orders, value = self._futures.ranges(histories, days, self.horizon_days, self._discount_rate_per_day, _TAILS)
-        return orders[distinct.inverse], value[distinct.inverse]
+        return orders[distinct.inverse], value[distinct.inverse] * factor[:, None]
 
     def to_files(self) -> dict[str, bytes]:
         """Return the fitted model as an artefact's files."""

@@ -59,6 +59,10 @@ class LogNormalPrior:
             hessian - precision * np.eye(len(theta)),
         )
 
+    def log_density(self, thetas: Floats) -> Floats:
+        """Return the log-prior (n,) of log parameters (n, n_params), its constant left out."""
+        return np.asarray(-0.5 * (((thetas - self.centre) / self.sd) ** 2).sum(axis=-1))
+
 
 @dataclass(frozen=True)
 class Optimum:
@@ -112,7 +116,7 @@ def _highest(objective: Objective, starts: Sequence[Floats], agreeing: int = 2) 
     """Return the highest peak reached, as soon as so many climbs have ended there."""
     reached: list[Optimum] = []
     for start in starts:
-        found = _climb(objective, start)
+        found = climb(objective, start)
         if found is not None:
             reached.append(found)
             top = max(peak.value for peak in reached)
@@ -121,8 +125,8 @@ def _highest(objective: Objective, starts: Sequence[Floats], agreeing: int = 2) 
     return max(reached, key=lambda peak: peak.value, default=None)
 
 
-def _climb(objective: Objective, start: Floats) -> Optimum | None:
-    """Newton steps with the Hessian's eigenvalues made negative, halved until they gain; None without a peak."""
+def climb(objective: Objective, start: Floats) -> Optimum | None:
+    """Climb in Newton steps, the Hessian's eigenvalues made negative, halved until they gain; None without a peak."""
     theta = start
     value, gradient, hessian = objective(theta)
     for _ in range(_MAX_STEPS):

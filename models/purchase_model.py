@@ -12,6 +12,7 @@ from models.histories import HistoryCounts, PurchaseHistories
 from models.lifetimes_fitter import Fitter, fit_with_lifetimes
 from models.likelihood import CountedLikelihood, LikelihoodModel, LogNormalPrior, Optimum, evaluated_at, maximise
 from models.matrix import Floats
+from models.posterior import Posterior, sample_posterior
 from perennial.errors import InsufficientData
 
 Living = Callable[..., Floats]
@@ -66,6 +67,24 @@ class PurchaseModel(LikelihoodModel):
             sample=self._likelihood(counts.thinned(_SAMPLE)) if large else None,
             agreeing=1 if first else 2,
         )
+
+    def sample_posterior(
+        self,
+        summary: Summary | HistoryCounts,
+        *,
+        prior: LogNormalPrior | None = None,
+        effective: int = 1000,
+        seed: int = 7,
+    ) -> Posterior:
+        """Return draws of the parameters given the histories fitted on, worth ``effective`` independent ones.
+
+        ``prior`` is one of the log parameters, the fit's own weak one unless given.
+        """
+        counts = _counts(summary)
+        prior = LogNormalPrior(self._starts(counts)[0]) if prior is None else prior
+        start = np.log(list(self.params_.values()))
+        likelihood = self._likelihood(counts)
+        return sample_posterior(self.parameter_names, likelihood, start, prior, effective=effective, seed=seed)
 
     def predict_alive(self, summary: Summary) -> Floats:
         """Return P(alive). BG/NBD says 1 for every one-time buyer: it gives them no chance to leave."""
@@ -127,11 +146,10 @@ class PurchaseModel(LikelihoodModel):
         histories = _histories(summary)
         alive = self.predict_alive(histories) if alive is None else alive
         x, t_x, age = (column.astype(np.float64) for column in (histories.x, histories.t_x, histories.age))
-        likely = np.flatnonzero(alive > quantile)
-        days = np.full(len(x), np.nan)
+        likely = alive > quantile
+        share = np.divide(quantile, alive, out=np.full(len(x), 0.5), where=likely)
         with np.errstate(over="ignore"):  # a wait beyond any number is inf
-            days[likely] = self._waiting_time(x[likely], t_x[likely], age[likely], quantile / alive[likely])
-        return days
+            return np.where(likely, self._waiting_time(x, t_x, age, share), np.nan)
 
     def predict_mean_wait(self, summary: Summary) -> Floats:
         """Return the expected days to the next purchase of a customer who buys again, inf where the mean has no end."""

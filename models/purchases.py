@@ -64,6 +64,8 @@ class GeoModel(PurchaseModel):
     _shift: ClassVar[int]  # chances to leave that a customer has had before the first repeat purchase
 
     regularity_: int = 1
+    own_params: GeoParams | None = None
+    """Parameters that differ by customer, set by `models.covariates`."""
 
     def __init__(self, *, regularity: int | None = 1, fitter: Fitter = "own") -> None:
         super().__init__(fitter=fitter)
@@ -71,8 +73,8 @@ class GeoModel(PurchaseModel):
 
     @property
     def geo_params(self) -> GeoParams:
-        """The fitted parameters in the kernel's form."""
-        return GeoParams(**self.params_)
+        """The fitted parameters in the kernel's form, or the customers' own."""
+        return GeoParams(**self.params_) if self.own_params is None else self.own_params
 
     def chances(self, x: Floats) -> Floats:
         """Return how many chances to leave a living customer has passed."""

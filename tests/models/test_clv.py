@@ -17,7 +17,9 @@ SPEND = {"p": 4.0, "q": 5.0, "v": 120.0}
 def known(model, params, covariance=1e-14):
     spread = covariance * np.eye(len(params))
     state = {"family": model.family, "params": params, "covariance_log": spread.tolist()}
-    return model.from_json({**state, "log_likelihood": -1.0, "prior_used": False, "n_customers": 100})
+    independent = {"frequency_slope": 0.0, "centre": 0.0, "frequency_correlation": [0, 0, 0], "n_winsorised": 0}
+    facts = {"log_likelihood": -1.0, "prior_used": False, "n_customers": 100}
+    return model.from_json({**state, **facts, **independent})
 
 
 @pytest.fixture(scope="module")
