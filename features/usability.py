@@ -72,7 +72,7 @@ class Usability:
     """The facts of a check; ``first_day`` and ``last_day`` are None without a usable order.
 
     ``customers`` bought something in ``orders`` orders; ``returns`` are orders that only gave something back.
-    ``net_amount`` is in the source's currency, returns taken off.
+    ``has_times`` is False where orders hold days only. ``net_amount`` is in the source's currency, returns taken off.
     """
 
     name: str
@@ -82,6 +82,7 @@ class Usability:
     net_amount: float
     first_day: date | None
     last_day: date | None
+    has_times: bool
     timezone: str
     currency: str
     margin_rate: float | None
@@ -117,15 +118,17 @@ def usability(source: Source, records: Records) -> Usability:
         bought=(~orders.is_return).any(),
         first=orders.local_at.min(),
         last=orders.local_at.max(),
+        timed=(orders.local_at != orders.local_at.truncate("D")).any(),
         net=orders.amount.sum(),
     )
-    customers, placed, returned, first, last, net = (
+    customers, placed, returned, first, last, timed, net = (
         per_order.aggregate(
             customers=per_order.customer_id.nunique(where=per_order.bought),
             orders=per_order.bought.sum(),
             returns=(~per_order.bought).sum(),
             first=per_order["first"].min(),
             last=per_order["last"].max(),
+            timed=per_order.timed.any(),
             net=per_order.net.sum(),
         )
         .to_pyarrow()
@@ -140,6 +143,7 @@ def usability(source: Source, records: Records) -> Usability:
         net_amount=net or 0.0,
         first_day=first and first.date(),
         last_day=last and last.date(),
+        has_times=bool(timed),
         timezone=records.timezone,
         currency=records.currency,
         margin_rate=records.economics.margin_rate,

@@ -13,6 +13,7 @@ from rich.text import Text
 from features.mapping import Source, load_source
 from features.records import Records, TableReport
 from features.sources import read_records
+from features.suspicions.finding import share
 from features.usability import Usability, first_rows, meaning, remedy, usability
 from models.sufficiency import Shortfall, Sufficiency
 from training.labels import observed_until
@@ -59,7 +60,8 @@ def verdict(found: Check) -> str:
     if found.readiness is None:
         return "Not usable: no row of [orders] could be used. The reasons below say why."
     parts = [f"{facts.quarantined:,} of {facts.rows:,} rows set aside" if facts.quarantined else "every row is used"]
-    parts.append(f"{len(facts.suspicions)} {'thing' if len(facts.suspicions) == 1 else 'things'} to look at")
+    things = len(facts.suspicions)
+    parts.append(f"{things} {'thing' if things == 1 else 'things'} to look at" if things else "nothing looks wrong")
     parts.append(
         f"data grade {found.readiness.churn.grade} for churn, {found.readiness.value.grade} for customer value"
     )
@@ -86,14 +88,18 @@ def _need(short: Shortfall, ready: Readiness) -> str:
     return line
 
 
-def show(found: Check, written: list[Path]) -> None:
-    """Print the check and what was written, in lines of at most 100 columns; paths and commands are never cut."""
-    console = Console(highlight=False)
+def told(found: Check, console: Console | None = None) -> str:
+    """Return the check as text in lines of at most 100 columns, coloured if ``console`` is a terminal."""
+    console = console or Console(highlight=False, force_terminal=False, force_jupyter=False)
     console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
     with console.capture() as capture:
         console.print(Group(*_blocks(found)))
-    lines = [line.rstrip() for line in capture.get().splitlines()]
-    typer.echo("\n".join(lines), color=True)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())
+
+
+def show(found: Check, written: list[Path]) -> None:
+    """Print the check, where it was written and what to do next; paths and commands are never cut."""
+    typer.echo(told(found, Console(highlight=False)), color=True)
     page, *rows, report = written
     typer.secho("\nWritten", fg="cyan", bold=True)
     typer.echo(f"  {page}  (open it in a browser)")
@@ -120,7 +126,7 @@ def _next(found: Check) -> str:
 
 def _blocks(found: Check) -> Iterator[RenderableType]:
     facts = found.facts
-    yield Text.assemble((facts.name, "bold"), f"  {facts.rows:,} rows read as {found.source.path} says")
+    yield Text.assemble((facts.name, "bold"), f"  {facts.rows:,} rows read as {found.source.path.name} says")
     yield Text(verdict(found), style="red" if found.readiness is None else "green")
     if found.readiness is not None:
         yield _titled("What is there", _summary(facts))
@@ -151,13 +157,17 @@ def _pairs(pairs: list[tuple[str, RenderableType]]) -> Table:
 def summary(facts: Usability) -> list[tuple[str, str]]:
     """Return the basis of every later number: period, customers, money and consent."""
     basis = (
-        f"margin of {facts.margin_rate:.0%}"
+        f"margin of {100 * facts.margin_rate:g} %"
         if facts.margin_rate is not None
         else "revenue, and actions that cost money wait: [economics] margin_rate is not set"
     )
     allowed = "allowed" if facts.consent_default == "allow" else "refused"
+    times = "" if facts.has_times else "; days without times, so hours of the day say nothing"
     return [
-        ("period", f"{facts.first_day} to {facts.last_day}, {facts.days:,} days on the clock of {facts.timezone}"),
+        (
+            "period",
+            f"{facts.first_day} to {facts.last_day}, {facts.days:,} days on the clock of {facts.timezone}{times}",
+        ),
         (
             "customers",
             f"{facts.customers:,} bought in {facts.orders:,} orders; {facts.returns:,} returns or cancellations",
@@ -233,7 +243,7 @@ def reading(facts: Usability) -> list[tuple[str, str]]:
     lines += [
         (
             entry.table,
-            f"{entry.column} is empty in {entry.empty:,} of {entry.rows:,} rows ({entry.empty / entry.rows:.1%})",
+            f"{entry.column} is empty in {entry.empty:,} of {entry.rows:,} rows ({share(entry.empty, entry.rows)})",
         )
         for entry in facts.missing
     ]

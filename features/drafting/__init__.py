@@ -70,7 +70,7 @@ def _order_total(connection: duckdb.DuckDBPyConnection, opened: Opened, found: G
     if order is None or amount is None:
         return ""
     if amount.column.empty_share > 0.05 and {"quantity", "unit_price"} <= found.matches.keys():
-        return f"{amount.column.name} is empty on {amount.column.empty_share:.0%} of the lines"
+        return f"{amount.column.name} is empty on {100 * amount.column.empty_share:.0f} % of the lines"
     value = identifier(amount.column.name)
     several, same = connection.execute(
         f"SELECT count(*), count(*) FILTER (WHERE low = high) FROM (SELECT min({value}) AS low, max({value}) AS high "

@@ -11,6 +11,7 @@ from features.drafting import vocabulary
 from features.drafting.columns import Column, names
 from features.drafting.opening import MOST_ROWS, Opened
 from features.drafting.tables import CLEAR, LIKELY, Guess, Match
+from features.suspicions.finding import share
 
 CHECK, DECIDE = "CHECK: ", "DECIDE: "
 PREFIX_SHARE = (0.001, 0.3)
@@ -186,7 +187,7 @@ def _mapped(name: str, kind: Kind, match: Match) -> str:
     if kind is Kind.ID and name == "customer_id":
         notes.append(f"{column.distinct:,} different")
     if column.empty_share > 0:
-        notes.append(f"{column.empty_share:.1%} empty" if column.empty_share >= 0.001 else "a few empty")
+        notes.append(f"{share(column.empty_share, 1)} empty")
     value = text(column.name)
     if extra:
         parts = {"column": column.name, **extra}
@@ -205,7 +206,7 @@ def _filled_in(drafted: Drafted) -> Iterator[str]:
             yield _line(
                 "cancelled_prefix",
                 text(found.prefix),
-                f"{found.orders:,} orders; {found.negative_share:.0%} of their {found.lines:,} lines are negative",
+                f"{found.orders:,} orders, {100 * found.negative_share:.0f} % of their {found.lines:,} lines negative",
             )
     if table == "outcomes" and "kind" not in matches:
         yield _line("kind", '{ constant = "redeemed" }', f"{CHECK}what did these customers do?")

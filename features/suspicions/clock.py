@@ -43,11 +43,6 @@ def find(records: Records, ask: Ask) -> Iterator[Suspicion]:
     yield from _jump(records, ask)
 
 
-def has_hours(ask: Ask) -> bool:
-    """Whether any order carries a time of day."""
-    return bool(ask("SELECT 1 FROM placed WHERE local_at <> date_trunc('day', local_at) LIMIT 1"))
-
-
 def _fixed_time(records: Records, times: list[tuple[int, int, int]], total: int) -> Suspicion | None:
     """Days that were turned into instants on another clock stand at one time of day, or two an hour apart."""
     head = times[:2]

@@ -286,7 +286,7 @@ def test_a_total_on_the_first_line_of_an_order_is_not_taken_for_the_lines_value(
     found = mapped(source)
     assert (found["customer_id"], found["order_id"], found["unit_price"]) == ("Email", "Name", "Lineitem price")
     assert "amount" not in found
-    assert "Total is empty on 50% of the lines" in text
+    assert "Total is empty on 50 % of the lines" in text
     assert sum(column(records, "amount")) == pytest.approx(made.loc[first, "Total"].sum())
 
 

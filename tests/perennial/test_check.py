@@ -45,8 +45,8 @@ def test_it_prints_what_became_of_the_rows_and_where_it_wrote(source: Path) -> N
     done = perennial("check", "--source", source.name, cwd=source.parent)
     assert done.returncode == 0, done.stderr
     for part in (
-        "Usable: 3 of 5 rows set aside",
-        "2024-01-05 to 2024-01-08, 4 days on the clock of UTC",
+        "Usable: 3 of 5 rows set aside, nothing looks wrong",
+        "2024-01-05 to 2024-01-08, 4 days on the clock of UTC; days without times",
         "margin_rate is not set",
         'consent_default = "refuse"',
         "1 set aside  number that cannot be read",
