@@ -17,8 +17,8 @@ def from_occasions(occasions: ibis.Table) -> dict[str, Any]:
         "gaps": gap.count(),
         "gap_sum": gap.sum(),
         "gap_square_sum": (gap * gap).sum(),
-        "gap_median_days": gap.quantile(0.5),
-        "gap_p90_days": gap.quantile(0.9),
+        "gap_median_days": _tenths(gap.quantile(0.5)),
+        "gap_p90_days": _tenths(gap.quantile(0.9)),
     }
 
 
@@ -34,6 +34,11 @@ def derive(row: ibis.Table) -> dict[str, Any]:
         "orders_trend_90d": _trend(row.orders_90d.cast("float64"), row.orders_180d.cast("float64")),
         "spend_trend_90d": _trend(units(row.spend_90d), units(row.spend_180d)),
     }
+
+
+def _tenths(quantile: Any) -> Any:
+    """Return a quantile at a tenth of whole days, which lies on a tenth itself, free of how an engine interpolates."""
+    return (quantile * 10.0).round().cast("float64") / 10.0
 
 
 def _trend(last_90_days: Any, last_180_days: Any) -> Any:

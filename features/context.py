@@ -1,15 +1,15 @@
 """What decisions and a customer's page need to know, and models must not: who and where, consent, the last contact."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import ibis
-import numpy as np
 import pandas as pd
 
 from features import habits, offers
 from features.contract import CONTACT_CHANNELS
 from features.engine import fetch
-from features.occasions import Log, view
+from features.occasions import view
 from features.records import AsOf, Records
 from features.windows import seen
 
@@ -25,19 +25,42 @@ def build_context(records: Records, as_of: AsOf) -> pd.DataFrame:
     ``consented_channels`` (lists: those of CONTACT_CHANNELS open to marketing), ``last_offer_at``, ``last_action_id``,
     ``first_order_at``, ``last_order_at`` (datetime64[us, UTC]). What is not known is NaN, NaT or None.
     """
-    log = view(records, as_of)
-    frame = fetch(_facts(log).order_by("customer_id"))
-    frame["timezone"] = frame["timezone"].fillna(records.timezone)
-    if records.economics.margin_rate is not None:
-        frame["margin_rate"] = frame["margin_rate"].fillna(records.economics.margin_rate)
+    return completed(fetch(context_expression(records, as_of).order_by("customer_id")), Defaults.of(records))
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What holds for a customer of whom the records do not say it."""
+
+    timezone: str
+    margin_rate: float | None
+    consent: bool
+
+    @classmethod
+    def of(cls, records: Records) -> "Defaults":
+        """Return what a source says of everyone."""
+        return cls(records.timezone, records.economics.margin_rate, records.consent_default == "allow")
+
+
+def completed(frame: pd.DataFrame, defaults: Defaults) -> pd.DataFrame:
+    """Return the context of the customers in some rows of `context_expression`, wherever an engine computed them."""
+    frame = frame.assign(timezone=frame["timezone"].fillna(defaults.timezone))
+    if defaults.margin_rate is not None:
+        frame["margin_rate"] = frame["margin_rate"].fillna(defaults.margin_rate)
     for name in INSTANTS:
         frame[name] = frame[name].dt.tz_localize("UTC")
-    frame["consented_channels"] = _consented(records, as_of, frame["customer_id"])
+    said = frame[[_said(channel) for channel in CONTACT_CHANNELS]].astype("boolean").fillna(defaults.consent)
+    frame["consented_channels"] = [
+        [channel for channel, open_ in zip(CONTACT_CHANNELS, row, strict=True) if open_]
+        for row in said.to_numpy(dtype=bool).tolist()
+    ]
     columns = ("favourite_category", "favourite_channel", "consented_channels", "last_offer_at", "last_action_id")
     return frame[["customer_id", *ATTRIBUTES, *columns, "first_order_at", "last_order_at"]]
 
 
-def _facts(log: Log) -> ibis.Table:
+def context_expression(records: Records, as_of: AsOf) -> ibis.Table:
+    """Return what the records themselves say: one row per customer who bought, with a flag per contact channel."""
+    log = view(records, as_of)
     bought = log.orders.filter(log.orders.lines_bought > 0)
     row = bought.group_by("customer_id").aggregate(
         first_order_at=bought.ordered_at.min(), last_order_at=bought.ordered_at.max()
@@ -49,12 +72,14 @@ def _facts(log: Log) -> ibis.Table:
         "categories": _first(log.categories, ("category",), log.categories.gross.desc(), "category"),
         "channels": _first(channels, ("channel",), channels.orders.desc(), "channel"),
         "offers": _first(sent, ("action_id", "occurred_at"), sent.occurred_at.desc(), "action_id"),
+        "consents": _consents(records, as_of),
     }
     for name, part in parts.items():
         row = row.left_join(part, "customer_id", rname=f"{{name}}_{name}")
     return row.select(
         "customer_id",
         *ATTRIBUTES,
+        *map(_said, CONTACT_CHANNELS),
         "first_order_at",
         "last_order_at",
         favourite_category=row.category,
@@ -70,8 +95,12 @@ def _first(table: ibis.Table, columns: tuple[str, ...], *order: Any) -> ibis.Tab
     return table.mutate(rank=rank).filter(lambda ranked: ranked.rank == 0).select("customer_id", *columns)
 
 
-def _consented(records: Records, as_of: AsOf, customer_ids: pd.Series) -> list[list[str]]:
-    """Return each customer's channels open to marketing: the latest word on each, else the source's default.
+def _said(channel: str) -> str:
+    return f"consent_{channel}"
+
+
+def _consents(records: Records, as_of: AsOf) -> ibis.Table:
+    """Return each customer's latest word on marketing through each channel; null where none was said.
 
     A consent without a channel is about every channel, one without a purpose about marketing; of two words at the
     same instant the refusal counts.
@@ -85,11 +114,6 @@ def _consented(records: Records, as_of: AsOf, customer_ids: pd.Series) -> list[l
         group_by=("customer_id", "contact"), order_by=(words.occurred_at.desc(), words.granted.asc())
     )
     latest = words.mutate(rank=rank).filter(lambda ranked: ranked.rank == 0)
-    said = fetch(latest.select("customer_id", "contact", "granted"))
-    allowed = np.full((len(customer_ids), len(CONTACT_CHANNELS)), records.consent_default == "allow")
-    rows = pd.Index(customer_ids).get_indexer(pd.Index(said["customer_id"]))
-    here = rows >= 0  # a consent may come from someone who has not bought yet
-    allowed[rows[here], pd.Index(CONTACT_CHANNELS).get_indexer(pd.Index(said["contact"]))[here]] = said["granted"][here]
-    return [
-        [channel for channel, open_ in zip(CONTACT_CHANNELS, row, strict=True) if open_] for row in allowed.tolist()
-    ]
+    return latest.group_by("customer_id").aggregate(
+        **{_said(channel): latest.granted.any(where=latest.contact == channel) for channel in CONTACT_CHANNELS}
+    )

@@ -291,16 +291,20 @@ def _totals(values: Floats, *weights: Floats) -> tuple[Floats, list[Floats]]:
     return distinct, [np.asarray(np.bincount(codes, weights=weight), dtype=np.float64) for weight in weights]
 
 
-def discounted(expected: Callable[[Floats], Floats], lived: Floats, horizon: float, rate: float) -> Floats:
+def discounted(
+    expected: Callable[[Floats], Floats], lived: Floats, horizon: float, rate: float, *, shortest: float
+) -> Floats:
     """Return E[sum of exp(-rate t) over purchases at t within the horizon] from the expected counts E(t).
 
     By parts: exp(-rate h) E(h) + rate * integral of exp(-rate t) E(t), over v = ln(1 + t/lived) in which the counts are
-    smooth. The horizon may be inf when the rate is over 0.
+    smooth. The horizon may be inf when the rate is over 0. ``shortest`` is the least that ``lived`` can be: what it
+    needs is taken for all, so that nobody's value depends on who else is asked for.
     """
     if rate == 0:
         return expected(np.full(len(lived), horizon))
-    reach = np.log1p(min(horizon, _NOTHING_LEFT / rate) / lived)
-    nodes, weights = np.polynomial.legendre.leggauss(10 + int(5 * reach.max(initial=0.0)))
+    end = min(horizon, _NOTHING_LEFT / rate)
+    reach = np.log1p(end / lived)
+    nodes, weights = np.polynomial.legendre.leggauss(10 + int(5 * np.log1p(end / shortest)))
     total = (
         np.zeros(len(lived)) if np.isinf(horizon) else np.exp(-rate * horizon) * expected(np.full(len(lived), horizon))
     )

@@ -53,7 +53,9 @@ class Calibration:
         if self.method == "identity":
             return np.asarray(expit(log_odds), dtype=np.float64)
         basis = _BASES[self.method](log_odds)
-        return np.asarray(expit(self.weights[0] + basis @ np.array(self.weights[1:])), dtype=np.float64)
+        # not ``@``: BLAS may round a row otherwise when other rows stand beside it
+        slope = np.einsum("nk,k->n", basis, np.array(self.weights[1:]))
+        return np.asarray(expit(self.weights[0] + slope), dtype=np.float64)
 
     def _inside(self, probability: Floats) -> Floats:
         bound = 1.0 / (self.rows + 2)

@@ -231,11 +231,12 @@ def discounted_purchases(params: ParetoParams, x: Floats, age: Floats, horizon: 
     if rate == 0:
         return expected_purchases(params, x, age, horizon)
     lived = beta + age
-    reach = np.log1p(min(horizon, 2 * _NEGLIGIBLE / rate) / lived)
-    shares, weights = _rule(float(reach.max(initial=0.0)))
+    end = min(horizon, 2 * _NEGLIGIBLE / rate)
+    reach = np.log1p(end / lived)
+    shares, weights = _rule(float(np.log1p(end / beta)))  # beta is the least that anybody has lived
     v = shares[:, None] * reach
     stays = np.exp((1 - s) * v - rate * lived * np.expm1(v))
-    return np.asarray((r + x) / (alpha + age) * lived * reach * (weights @ stays))
+    return np.asarray((r + x) / (alpha + age) * lived * reach * np.einsum("k,kn->n", weights, stays))
 
 
 def count_probability(params: ParetoParams, x: Floats, age: Floats, horizon: float, n: int) -> Floats:
@@ -260,7 +261,7 @@ def count_probability(params: ParetoParams, x: Floats, age: Floats, horizon: flo
         width = np.minimum(_width(log_leaves, peak, direction), room)
         shares, weights = _rule(_PANEL)
         nodes = peak + direction * shares[:, None] * width
-        leaves += width * (weights @ np.exp(ways + log_leaves(nodes)))
+        leaves += width * np.einsum("k,kn->n", weights, np.exp(ways + log_leaves(nodes)))
     z = horizon / (a + horizon)
     there = np.exp(ways + n * np.log(z) + p * np.log1p(-z) - s * np.log1p(horizon / b))
     return np.asarray(there + s / b * leaves)

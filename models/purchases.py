@@ -142,8 +142,13 @@ class GeoModel(PurchaseModel):
 
     def discounted_if_alive(self, x: Floats, t_x: Floats, age: Floats, horizon: float, rate: float) -> Floats:
         """See `PurchaseModel`."""
-        lived = np.asarray(self.geo_params.alpha + age, dtype=np.float64)
-        return discounted(lambda time: self.purchases_if_alive(x, t_x, age, time), lived, horizon, rate)
+        shortest = float(self.geo_params.alpha)
+        lived = np.asarray(shortest + age, dtype=np.float64)
+
+        def expected(time: Floats) -> Floats:
+            return self.purchases_if_alive(x, t_x, age, time)
+
+        return discounted(expected, lived, horizon, rate, shortest=shortest)
 
     def _count_probabilities(self, x: Floats, t_x: Floats, age: Floats, horizon: float, max_count: int) -> Floats:
         """The count is the lesser of the wishes that come true and the purchase after which the customer leaves."""

@@ -36,6 +36,9 @@ UNTOLD_GROUPS = frozenset({"habits"})
 # Where a sentence draws its own line, it counts instead of the usual value: a gap is overdue from 1 on.
 LINES: Mapping[str, float] = MappingProxyType({"overdue_ratio": 1.0})
 
+# Contributions are compared in whole billionths: their last digits depend on how many customers were explained at once.
+_STEPS = 1e9
+
 _THEME_OF = {name: theme for theme, names in THEMES.items() for name in names}
 
 
@@ -64,7 +67,8 @@ def top_reasons(
     DataFrame on the snapshot's index: ``reason_1_code`` (the feature), ``reason_1`` (the sentence), … up to n;
     missing where a customer has fewer reasons in that direction.
     """
-    rising = contributions.sum(axis=1) > min(0.0, -base_log_odds)
+    contributions = np.rint(contributions * _STEPS)
+    rising = contributions.sum(axis=1) > min(0.0, -base_log_odds * _STEPS)
     shares = np.where(rising[:, None], contributions, -contributions)
     names, shares = _spoken(list(feature_names), shares)
     values = columns_of(snapshot, names)

@@ -45,6 +45,13 @@ class Language(StrEnum):
     ZH = "zh"
 
 
+class Engine(StrEnum):
+    """What computes features and scores; the numbers are the same."""
+
+    DUCKDB = "duckdb"
+    SPARK = "spark"
+
+
 class Trainable(StrEnum):
     """What `train` fits."""
 
@@ -61,6 +68,9 @@ AsOfOption = Annotated[
 ]
 HorizonOption = Annotated[
     int, typer.Option("--horizon-days", min=1, max=1095, help="Churn: no purchase within so many days.")
+]
+EngineOption = Annotated[
+    Engine, typer.Option("--engine", help="duckdb: this process. spark: the Spark that its own configuration names.")
 ]
 LanguageOption = Annotated[Language, typer.Option("--language", help="Language of the texts.")]
 
@@ -79,6 +89,19 @@ def _records(source: Path) -> "Records":
 
     with _working(f"Reading the records named in {source} …"):
         return read_records(source)
+
+
+@contextmanager
+def _on(engine: Engine, records: "Records") -> Iterator["Records"]:
+    """Yield the records with the engine that shall compute on them."""
+    if engine is Engine.DUCKDB:
+        yield records
+        return
+    from features.spark import on_spark
+    from perennial.settings import settings
+
+    with on_spark(records, settings().home) as moved:
+        yield moved
 
 
 @app.command()
@@ -137,7 +160,10 @@ def check(
 
 @app.command()
 def features(
-    source: SourceOption, output: Annotated[Path, typer.Option(help="Parquet file.")], as_of: AsOfOption = None
+    source: SourceOption,
+    output: Annotated[Path, typer.Option(help="Parquet file.")],
+    as_of: AsOfOption = None,
+    engine: EngineOption = Engine.DUCKDB,
 ) -> None:
     """Write the snapshot: one row of behavioural features per customer at an instant."""
     from features.snapshot import build_snapshot
@@ -147,7 +173,8 @@ def features(
     records = _records(source)
     instant = records.as_of(as_of)
     with _working(f"Building features as of {instant.day} …"):
-        snapshot = build_snapshot(records, instant)
+        with _on(engine, records) as moved:
+            snapshot = build_snapshot(moved, instant)
         try:
             with replacing(output) as partial:
                 snapshot.to_parquet(partial, index=False)
@@ -279,14 +306,16 @@ def score(
     output: Annotated[Path, typer.Option(help="Folder for the score files.")],
     as_of: AsOfOption = None,
     language: LanguageOption = Language.EN,
+    engine: EngineOption = Engine.DUCKDB,
 ) -> None:
     """Score every customer, propose the next best action, write the files and load the serving store."""
     from perennial.settings import settings
     from serving.batch import read_scores, score_to
 
     records = _records(source)
-    with _working("Scoring …"):
-        manifest = score_to(output, records, records.as_of(as_of), language.value, settings())
+    instant = records.as_of(as_of)
+    with _working("Scoring …"), _on(engine, records) as moved:
+        manifest = score_to(output, moved, instant, language.value, settings())
         scores = read_scores(output).scores
     typer.echo(f"{manifest.customers:,} customers scored as of {manifest.as_of:%Y-%m-%d} → {output}")
     held_back = scores["suppressed_by"].value_counts()

@@ -3,6 +3,7 @@
 PerennialError
 ├── SettingsError      an environment variable holds something else than it should
 ├── SourceError        a source file or the records behind it cannot be used
+├── EngineError        Spark, asked for as the engine, is missing or failed
 ├── InsufficientData   the records are sound but too few to fit or judge a model
 ├── ConvergenceError   a fit found no proper optimum
 ├── ArtefactError      a fitted model on disk is missing, altered or from another format
@@ -25,6 +26,10 @@ class SettingsError(PerennialError):
 
 class SourceError(PerennialError):
     """A source file or the records behind it cannot be used."""
+
+
+class EngineError(PerennialError):
+    """Spark, asked for as the engine, is missing or failed."""
 
 
 class InsufficientData(PerennialError):

@@ -16,8 +16,8 @@ from serving.manifest import definition
 from serving.own_records import score_own
 from serving.problems import MISSING_IDEMPOTENCY_KEY, NOT_READY, STORE_AWAY, UNKNOWN_CUSTOMER, Problem
 from serving.requests import OwnRecords
+from serving.rows import MODELS, Champions, champions_from
 from serving.schemas import DECISION_COLUMNS, LISTS, PAST_DECISION_FIELDS, SCORE_FIELDS
-from serving.scoring import MODELS, Champions, champions_from
 from serving.shelf import Champion, Shelf
 from serving.store import Run, Store
 

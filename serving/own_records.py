@@ -15,7 +15,7 @@ from serving.requests import OwnRecords
 if TYPE_CHECKING:
     from features.records import AsOf, Records
     from perennial.settings import Settings
-    from serving.scoring import Champions
+    from serving.rows import Champions
 
 TABLES = ("orders", "interactions")
 

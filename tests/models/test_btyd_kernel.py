@@ -59,5 +59,7 @@ def test_discounting_adds_up_the_increments():
     counts = np.array([expected_purchases(params, *arrays, float(edge))[0] for edge in edges])
     expected = np.diff(counts) @ np.exp(-rate * (edges[1:] + edges[:-1]) / 2)
     x, age, k = arrays
-    value = discounted(lambda time: expected_purchases(params, x, age, k, time), params.alpha + age, 365.0, rate)
+    value = discounted(
+        lambda time: expected_purchases(params, x, age, k, time), params.alpha + age, 365.0, rate, shortest=params.alpha
+    )
     assert value[0] == pytest.approx(expected, rel=1e-7)

@@ -80,7 +80,7 @@ def test_discounted_purchases_of_the_geometric_models(params):
         def count(time, xs=xs, ages=ages):
             return expected_purchases(GeoParams(*params), xs, ages, xs + 1, time)
 
-        assert discounted(count, alpha + ages, np.inf, rate)[0] == pytest.approx(want, rel=CLOSE)
+        assert discounted(count, alpha + ages, np.inf, rate, shortest=alpha)[0] == pytest.approx(want, rel=CLOSE)
 
 
 def wishes_to_come(params, x, t_x, age, horizon, k_erlang, upto):
