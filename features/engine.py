@@ -1,7 +1,8 @@
 """The one way results leave the engine, or are kept in it."""
 
 import warnings
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import ibis
 import pandas as pd
@@ -20,8 +21,20 @@ def fetch(*tables: ibis.Table) -> pd.DataFrame:
 
 def keep(table: ibis.Table, stack: ExitStack) -> ibis.Table:
     """Compute a table once, as the engine's own temporary one, which it can move to disk; dropped with the stack."""
+    with _without_warning():
+        kept: ibis.Table = stack.enter_context(table.cache())
+    return kept
+
+
+def open_table(backend: ibis.BaseBackend, name: str) -> ibis.Table:
+    """Return a table that stands in an engine."""
+    with _without_warning():
+        return backend.table(name)
+
+
+@contextmanager
+def _without_warning() -> Iterator[None]:
     with warnings.catch_warnings():
         # Ibis 12 asks for the schema by a name that DuckDB 2 has deprecated.
         warnings.filterwarnings("ignore", r"fetch_arrow_table\(\) is deprecated", DeprecationWarning)
-        kept: ibis.Table = stack.enter_context(table.cache())
-    return kept
+        yield

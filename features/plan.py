@@ -65,9 +65,9 @@ def runs_plans(records: Records) -> bool:
 
 
 @cache
-def log_plan(features: tuple[str, ...], empty: frozenset[str] = frozenset()) -> Plan:
-    """Compile the snapshot over the canonical tables, of which ``empty`` are known to have no rows."""
-    return _compiled(features, lambda records: view(records, _MOMENT), empty)
+def log_plan(features: tuple[str, ...]) -> Plan:
+    """Compile the snapshot over the canonical tables."""
+    return _compiled(features, lambda records: view(records, _MOMENT))
 
 
 @cache
@@ -83,9 +83,8 @@ def collapsed_plan(features: tuple[str, ...]) -> Plan:
     return _compiled(features, log)
 
 
-def _compiled(features: tuple[str, ...], log: Callable[[Records], Log], empty: frozenset[str] = frozenset()) -> Plan:
+def _compiled(features: tuple[str, ...], log: Callable[[Records], Log]) -> Plan:
     tables = {name: _table(name, table.schema) for name, table in TABLES.items()}
-    tables |= {name: tables[name].filter(ibis.literal(False)) for name in empty}
     text = _sql(snapshot_of(log(Records(tables, "UTC", "XXX")), features).order_by("customer_id"))
     values = {**cutoff_columns(_MOMENT), "number": ibis.literal(_NUMBER, type="int16")}
     read = []

@@ -1,6 +1,5 @@
 """Canonical records straight from rows, without the reader: what snapshot tests vary is the log, not its files."""
 
-import warnings
 from collections.abc import Callable
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
@@ -11,6 +10,7 @@ import pytest
 
 from features.cleaning import DUCKDB_TYPES
 from features.contract import TABLES, Kind
+from features.engine import open_table
 from features.records import Economics, Records
 
 DTYPES = {
@@ -56,8 +56,7 @@ def make_records() -> Callable[..., Records]:
             backend.con.register("rows", canonical(name, rows.get(name, []), zone))
             columns = ", ".join(f"{c.name}::{DUCKDB_TYPES[c.kind]} AS {c.name}" for c in table.columns)
             backend.con.execute(f"CREATE TABLE {name} AS SELECT {columns} FROM rows")
-        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
-            tables = {name: backend.table(name) for name in TABLES}
+        tables = {name: open_table(backend, name) for name in TABLES}
         return Records(tables, timezone, "USD", Economics(margin_rate), consent_default)
 
     return make

@@ -1,0 +1,338 @@
+"""Speed, size and equality of the snapshot on the generated company, one JSON line a figure.
+
+``python -m benchmarks.features --lines 10000000 --growth 5000000 50000000 --plot growth.png --pairs 20000
+--appends 10000 --many 1000000`` is the whole of it; every part can be left out by giving 0 (or no size).
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import duckdb
+import ibis
+import numpy as np
+import pandas as pd
+
+from benchmarks.company import CompanySettings
+from benchmarks.company.blocks import block_count, make_block
+from benchmarks.features_by_hand import REFERENCE, by_hand_pandas, by_hand_sql
+from features.cleaning import DUCKDB_TYPES
+from features.contract import TABLES, Table
+from features.engine import open_table
+from features.records import AsOf, Records
+from features.snapshot import build_snapshot
+
+DAYS = 730
+LINES_PER_CUSTOMER = 19  # of the generated company over 730 days
+CUTOFFS_BACK_DAYS = (0, 90, 180, 270)
+
+
+def main() -> None:
+    """Measure what is asked for."""
+    asked = _arguments()
+    report = _reporter(asked.seed)
+    if asked.peak:
+        _measure_alone(Path(asked.peak), asked.memory_limit)
+        return
+    with tempfile.TemporaryDirectory(prefix="perennial-benchmark-") as folder:
+        if asked.lines:
+            database = company(Path(folder) / "one.duckdb", asked.lines, asked.seed)
+            records = records_in(database, asked.memory_limit)
+            speed(records, database, report)
+        small = records_in(company(Path(folder) / "small.duckdb", 200_000, asked.seed), asked.memory_limit)
+        if asked.pairs:
+            differing, milliseconds = pairs(small, asked.pairs, asked.seed)
+            report("single pairs that differ from the batch", differing, "of pairs", asked.pairs)
+            for percent in (50, 99):
+                took = float(np.percentile(milliseconds, percent))
+                report(f"one customer's snapshot, all features, percentile {percent}", took, "ms", asked.pairs)
+        if asked.many:
+            report(
+                "pairs of the many-customer path that differ",
+                many(small, asked.many, asked.seed),
+                "of pairs",
+                asked.many,
+            )
+        if asked.appends:
+            changed = appends(small, asked.appends, asked.seed)
+            report("appends and late arrivals that changed an earlier snapshot", changed, "of appends", asked.appends)
+        if asked.growth:
+            growth(asked.growth, Path(folder), asked.plot, asked.seed, asked.memory_limit, report)
+
+
+def speed(records: Records, database: Path, report: Callable[..., None]) -> None:
+    """Compare with hand-written SQL and pandas, and four cutoffs with one."""
+    as_of = records.as_of()
+    connection = records.tables["orders"]._find_backend().con
+    lines = connection.execute("SELECT count(*) FROM orders").fetchall()[0][0]
+    statement = by_hand_sql(as_of)
+    build_snapshot(records, as_of, REFERENCE)  # compiled once a process
+    own, ours = timed(lambda: build_snapshot(records, as_of, REFERENCE))
+    hand, theirs = timed(lambda: connection.sql(statement).to_arrow_table().to_pandas())
+    theirs = theirs.astype(dict.fromkeys(REFERENCE, "float64"))
+    orders = connection.sql("SELECT customer_id, order_id, ordered_at, amount, discount, is_return FROM orders").df()
+    pandas_s, frames = timed(lambda: by_hand_pandas(orders, as_of), rounds=1)
+    for name, other in (("hand-written SQL", theirs), ("pandas", frames)):
+        worst = max(float(np.nanmax(np.abs(ours[f].to_numpy() - other[f].to_numpy()), initial=0)) for f in REFERENCE)
+        unequal = sum(int((ours[f].isna().to_numpy() != other[f].isna().to_numpy()).sum()) for f in REFERENCE)
+        report(f"greatest difference to {name}", worst, "", lines)
+        report(f"values defined on one side only, {name}", unequal, "values", lines)
+    report("24 reference features", own, "s", lines)
+    report("the same in hand-written DuckDB SQL", hand, "s", lines)
+    report("ours over hand-written SQL", own / hand, "ratio", lines)
+    report("pandas over ours", pandas_s / own, "ratio", lines)
+    four = [as_of.earlier(days, "UTC") for days in CUTOFFS_BACK_DAYS]
+    for name, features in (("24 reference", REFERENCE), ("all", None)):
+        one, _ = timed(partial(build_snapshot, records, as_of, features))
+        more, _ = timed(partial(build_snapshot, records, four, features))
+        report(f"{name} features", one, "s", lines)
+        report(f"four cutoffs over one, {name} features", more / one, "ratio", lines)
+
+
+def growth(
+    sizes: list[int], folder: Path, plot: str | None, seed: int, memory_limit: str, report: Callable[..., None]
+) -> None:
+    """Measure time and peak memory of all features by size, each in a process of its own."""
+    points = []
+    for lines in sizes:
+        database = company(folder / f"{lines}.duckdb", lines, seed)
+        command = [sys.executable, "-m", "benchmarks.features", "--peak", str(database), "--memory-limit", memory_limit]
+        seconds, peak_gb = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+        points.append((lines, seconds, peak_gb))
+        report("all features", seconds, "s", lines)
+        report("all features, peak memory", peak_gb, "GB", lines)
+        database.unlink()
+    report("time at the largest size over the smallest", points[-1][1] / points[0][1], "ratio", points[-1][0])
+    if plot:
+        _plot(points, Path(plot))
+
+
+def _plot(points: list[tuple[int, float, float]], path: Path) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.5))
+    million = [lines / 1e6 for lines, _, _ in points]
+    for axis, values, label in zip(axes, zip(*(p[1:] for p in points), strict=True), ("seconds", "GB"), strict=True):
+        axis.plot(million, values, "o-")
+        axis.set(xlabel="million lines", ylabel=label, ylim=(0, None))
+    figure.tight_layout()
+    figure.savefig(path)
+
+
+def _measure_alone(database: Path, memory_limit: str) -> None:
+    records = records_in(database, memory_limit)
+    started = time.perf_counter()
+    build_snapshot(records, records.as_of())
+    seconds = time.perf_counter() - started
+    status = Path("/proc/self/status").read_text()  # the resource module's figure begins with the parent's
+    peak_gb = int(status.split("VmHWM:")[1].split()[0]) / 2**20
+    sys.stdout.write(json.dumps([seconds, peak_gb]))
+
+
+def pairs(records: Records, count: int, seed: int) -> tuple[int, list[float]]:
+    """Return how many random (customer, as_of) pairs, each from the customer's records alone, differ from the batch.
+
+    Beside it how long each snapshot took, in milliseconds, once the records were in place.
+    """
+    rng = np.random.default_rng(seed)
+    moments = _moments(records, rng, 20)
+    batch = build_snapshot(records, moments).set_index(["customer_id", "as_of"])
+    chosen = batch.index[rng.integers(len(batch), size=count)]
+    alone = Alone(records)
+    differing, milliseconds = 0, []
+    for customer_id, as_of in chosen:
+        one = alone.of([customer_id])
+        started = time.perf_counter()
+        row = build_snapshot(one, AsOf.parse(as_of.to_pydatetime(), "UTC"))
+        milliseconds.append(1e3 * (time.perf_counter() - started))
+        differing += not _same(row.set_index(["customer_id", "as_of"]), batch.loc[[(customer_id, as_of)]])
+    return differing, milliseconds
+
+
+def many(records: Records, count: int, seed: int, cutoffs: int = 40) -> int:
+    """Return how many pairs differ when random subsets of customers are built at many cutoffs together."""
+    rng = np.random.default_rng(seed + 1)
+    moments = _moments(records, rng, cutoffs)
+    batch = build_snapshot(records, moments).set_index(["customer_id", "as_of"]).sort_index()
+    customers = batch.index.get_level_values(0).unique()
+    alone, seen, differing = Alone(records), 0, 0
+    while seen < count:
+        subset = rng.choice(customers, size=min(2_000, len(customers) // 2), replace=False)
+        rows = build_snapshot(alone.of(list(subset)), moments).set_index(["customer_id", "as_of"])
+        differing += 0 if _same(rows, batch.loc[rows.index]) else len(rows)
+        seen += len(rows)
+    return differing
+
+
+def appends(records: Records, count: int, seed: int) -> int:
+    """Return how many random appended or late lines change a byte of an earlier snapshot."""
+    rng = np.random.default_rng(seed + 2)
+    alone = Alone(records)
+    customers = alone.customers()
+    last = records.as_of()
+    changed, batch = 0, 50
+    for _ in range(max(1, count // batch)):
+        subset = alone.of(list(rng.choice(customers, size=20, replace=False)))
+        cutoff = last.earlier(int(rng.integers(30, DAYS - 60)), "UTC")
+        before = _fingerprint(build_snapshot(subset, [cutoff.earlier(45, "UTC"), cutoff]))
+        alone.append_after(cutoff, batch, rng)
+        changed += batch * (before != _fingerprint(build_snapshot(subset, [cutoff.earlier(45, "UTC"), cutoff])))
+    return changed
+
+
+class Alone:
+    """Some customers' records in an engine of their own, whose rows are replaced and whose tables stay."""
+
+    def __init__(self, records: Records) -> None:
+        self._whole = records.tables["orders"]._find_backend().con
+        self._backend = ibis.duckdb.connect(threads=1)
+        create(self._backend.con)
+        self._records = replace(records, tables={name: open_table(self._backend, name) for name in TABLES})
+        self._frames = {name: self._whole.sql(f"SELECT * FROM {name}").df() for name in TABLES}
+        self._groups = {
+            name: frame.groupby("customer_id").indices for name, frame in self._frames.items() if len(frame)
+        }
+
+    def customers(self) -> list[str]:
+        """Return who has orders."""
+        return sorted(self._groups["orders"])
+
+    def of(self, customers: list[str]) -> Records:
+        """Return the records of these customers alone."""
+        connection = self._backend.con
+        for name, groups in self._groups.items():
+            connection.execute(f"DELETE FROM {name}")
+            places = [groups[customer] for customer in customers if customer in groups]
+            if places:
+                connection.register("rows_", self._frames[name].iloc[np.concatenate(places)])
+                connection.execute(f"INSERT INTO {name} BY NAME SELECT * FROM rows_")
+        return self._records
+
+    def append_after(self, cutoff: AsOf, count: int, rng: np.random.Generator) -> None:
+        """Append lines that happen, or that are only learned, at the cutoff or later."""
+        late = rng.random(count) < 0.5
+        shift = rng.integers(0, 60 * 86_400, count)
+        for is_late, seconds in zip(late.tolist(), shift.tolist(), strict=True):
+            known = cutoff.naive_utc + timedelta(seconds=seconds)
+            occurred = known - timedelta(days=float(rng.integers(1, 300))) if is_late else known
+            self._backend.con.execute(
+                "INSERT INTO orders BY NAME SELECT * REPLACE ($at AS ordered_at, $known AS known_at, $at AS local_at) "
+                "FROM orders USING SAMPLE 1 ROWS",
+                {"at": occurred, "known": known},
+            )
+
+
+def _moments(records: Records, rng: np.random.Generator, count: int) -> list[AsOf]:
+    last = records.as_of()
+    seconds = rng.integers(0, (DAYS - 60) * 86_400, size=count)
+    return [AsOf.parse(last.instant - timedelta(seconds=int(back)), "UTC") for back in seconds]
+
+
+def _same(rows: pd.DataFrame, expected: pd.DataFrame) -> bool:
+    return rows.index.equals(expected.index) and np.array_equal(rows.to_numpy(), expected.to_numpy(), equal_nan=True)
+
+
+def _fingerprint(rows: pd.DataFrame) -> str:
+    return hashlib.sha256(rows.to_parquet(index=False)).hexdigest()
+
+
+def company(path: Path, lines: int, seed: int) -> Path:
+    """Write the generated company's canonical tables to a DuckDB file."""
+    customers = max(1, lines // LINES_PER_CUSTOMER)
+    connection = duckdb.connect(str(path), config={"memory_limit": "2GB", "threads": 2})
+    create(connection)
+    for number in range(block_count(customers)):
+        for name, rows in make_block(number, customers, DAYS, seed, CompanySettings()).tables.items():
+            connection.register("rows_", rows)
+            connection.execute(
+                f"INSERT INTO {name} BY NAME SELECT {_canonical(TABLES[name], rows.schema.names)} FROM rows_"
+            )
+    connection.close()
+    return path
+
+
+def create(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create empty contract tables."""
+    for name, table in TABLES.items():
+        columns = ", ".join(f"{column.name} {DUCKDB_TYPES[column.kind]}" for column in table.columns)
+        connection.execute(f"CREATE TABLE {name} ({columns})")
+
+
+def _canonical(table: Table, given: list[str]) -> str:
+    """Return the company's columns and those that the reader derives, for records in UTC."""
+    columns = [column.name for column in table.columns if column.name in given]
+    derived = {}
+    if table.instant:
+        derived = {name: table.instant for name in ("known_at", "local_at") if name not in given}
+    if table.name == "orders":
+        derived["is_return"] = "amount < 0"
+    return ", ".join([*columns, *(f"{sql} AS {name}" for name, sql in derived.items())])
+
+
+def records_in(database: Path, memory_limit: str) -> Records:
+    """Return the records in a DuckDB file."""
+    backend = ibis.duckdb.connect(
+        database, read_only=True, threads=2, memory_limit=memory_limit, temp_directory=str(database.parent / "spill")
+    )
+    return Records({name: open_table(backend, name) for name in TABLES}, "UTC", "EUR")
+
+
+def timed(work: Callable[[], pd.DataFrame], rounds: int = 3) -> tuple[float, pd.DataFrame]:
+    """Return the shortest of some runs, in seconds, and what came out."""
+    times = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        result = work()
+        times.append(time.perf_counter() - started)
+    return min(times), result
+
+
+def _reporter(seed: int) -> Callable[..., None]:
+    def report(what: str, value: float, unit: str, n: int) -> None:
+        figure = {
+            "what": what,
+            "value": float(f"{value:.6g}"),
+            "unit": unit,
+            "n": n,
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+            "versions": {name: version(name) for name in ("duckdb", "ibis-framework", "pandas", "pyarrow")},
+            "seed": seed,
+            "command": " ".join(["python -m benchmarks.features", *sys.argv[1:]]),
+        }
+        sys.stdout.write(json.dumps(figure) + "\n")
+        sys.stdout.flush()
+
+    return report
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--lines", type=int, default=10_000_000, help="order lines of the comparison (two an order)")
+    parser.add_argument("--growth", type=int, nargs="*", default=[], help="sizes in lines, smallest first")
+    parser.add_argument("--plot", help="where the picture of the growth goes")
+    parser.add_argument("--pairs", type=int, default=200)
+    parser.add_argument("--many", type=int, default=10_000)
+    parser.add_argument("--appends", type=int, default=200)
+    parser.add_argument("--memory-limit", default="3GB")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--peak", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
