@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, logit
 
 from features.catalogue import MODEL_FEATURES
 from models.artefact import json_file, read_json_file
@@ -27,7 +28,7 @@ from models.matrix import Floats, columns_of, require_columns
 from models.openmp import load_lightgbm, read_booster
 from models.shares import TreeShares
 from models.silence import BTYD_FEATURES, DRIVERS, SUMMARY, SilenceModel
-from models.sufficiency import Facts, enough_for_trees, grade
+from models.sufficiency import EXTRAPOLATED_GRADE, Facts, enough_for_trees, grade
 from perennial.errors import ArtefactError, InsufficientData
 
 Labels = NDArray[np.bool_]
@@ -56,15 +57,25 @@ class Boosting:
 class ChurnModel:
     """P(no purchase within ``horizon_days`` after the snapshot), per customer.
 
+    ``window_days`` is the length of the windows the labels stand for, ``horizon_days`` unless given. A longer horizon
+    is reached by what the purchases model says of the difference, in log odds, and the grade is C at best.
+
     Learned: ``feature_names_`` (columns of `contributions`), ``typical_`` (their training medians),
     ``base_log_odds_``, ``blend_`` (share of the purchases model in the log odds), ``calibration_``, ``facts_``,
     ``grade_`` (A to D, see `models.sufficiency`).
     """
 
     def __init__(
-        self, horizon_days: int = 90, *, num_threads: int = 2, seed: int = 7, boosting: Boosting | None = None
+        self,
+        horizon_days: int = 90,
+        *,
+        window_days: int | None = None,
+        num_threads: int = 2,
+        seed: int = 7,
+        boosting: Boosting | None = None,
     ) -> None:
         self.horizon_days = horizon_days
+        self.window_days = horizon_days if window_days is None else window_days
         self.num_threads = num_threads
         self.seed = seed
         self.boosting = boosting or Boosting()
@@ -76,7 +87,7 @@ class ChurnModel:
         Parameters
         ----------
         X : snapshot rows (n,) with ``customer_id``, ``as_of`` and the catalogue's columns
-        y : whether the customer bought nothing in the horizon after the row's ``as_of`` (n,)
+        y : whether the customer bought nothing in the window after the row's ``as_of`` (n,)
         calibration : the same for a cutoff after every one in ``X``
 
         Raises
@@ -88,9 +99,11 @@ class ChurnModel:
         _check_rows(X, later)
         _check_labels(np.concatenate([labels, later_labels]))
         newest = X[X["as_of"] == X["as_of"].max()]
-        self.silence_ = SilenceModel(self.horizon_days).fit(newest)
+        self.silence_ = SilenceModel(self.window_days).fit(newest)
         self.facts_ = self._facts(X, labels, later)
         self.grade_ = grade(self.facts_, self.horizon_days)
+        if self.horizon_days != self.window_days:
+            self.grade_ = max(self.grade_, EXTRAPOLATED_GRADE)
         self._fit_trees(X, labels)
         self.blend_ = self._choose_blend(later, later_labels)
         self.calibration_ = fit_calibration(self.predict_log_odds(later), later_labels, seed=self.seed)
@@ -105,10 +118,14 @@ class ChurnModel:
 
     def predict_proba(self, X: pd.DataFrame) -> Floats:
         """Churn probability (n,), strictly between 0 and 1."""
-        return self.calibration_.apply(self.predict_log_odds(X))
+        probability = self.calibration_.apply(self.predict_log_odds(X))
+        if self.horizon_days == self.window_days:
+            return probability
+        further = self.silence_.log_odds(X, self.horizon_days) - self.silence_.log_odds(X)
+        return np.asarray(expit(logit(probability) + further), dtype=np.float64)
 
     def predict_log_odds(self, X: pd.DataFrame) -> Floats:
-        """Log odds (n,) before calibration: what `contributions` add up to."""
+        """Log odds (n,) of no purchase in the window, before calibration: what `contributions` add up to."""
         if self._booster is None:
             return self.silence_.log_odds(X)
         trees = self._tree_log_odds(X)
@@ -132,6 +149,7 @@ class ChurnModel:
         """Artefact files: JSON and, where trees were grown, LightGBM's model text."""
         state = {
             "horizon_days": self.horizon_days,
+            "window_days": self.window_days,
             "seed": self.seed,
             "boosting": asdict(self.boosting),
             "features": list(self.feature_names_),
@@ -152,7 +170,13 @@ class ChurnModel:
         state = read_json_file(files, FILE)
         try:
             boosting = Boosting(**state["boosting"])
-            model = cls(state["horizon_days"], num_threads=num_threads, seed=state["seed"], boosting=boosting)
+            model = cls(
+                state["horizon_days"],
+                window_days=state["window_days"],
+                num_threads=num_threads,
+                seed=state["seed"],
+                boosting=boosting,
+            )
             model._restore(state, files)
         except (KeyError, TypeError, ValueError) as error:
             raise ArtefactError(
@@ -184,7 +208,7 @@ class ChurnModel:
             rows=len(X),
             rarer_labels=rarer,
             calibration_rows=len(later),
-            history_days=float(later["T"].max()) + 1.0 + self.horizon_days,
+            history_days=float(later["T"].max()) + 1.0 + self.window_days,
             boosted=enough_for_trees(customers, rarer),
         )
 

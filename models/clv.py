@@ -1,6 +1,7 @@
 """What each customer is worth: purchases times order value times margin, discounted, with intervals."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
@@ -9,6 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from models.artefact import json_file, read_json_file
+from models.demand import FILE as DEMAND_FILE
+from models.demand import DemandModel, Forecaster, fit_spend
 from models.futures import Futures, Histories
 from models.histories import collapse
 from models.matrix import Floats
@@ -18,10 +21,23 @@ from models.summary import read_columns, read_history
 from perennial.errors import ArtefactError, InsufficientData, SourceError
 
 _MIN_REPEAT_BUYERS = 50
-_FAR_OUT = 4.0  # robust standard deviations: one normal customer in 16,000 spends so much or so little
 _DAYS_PER_YEAR = 365.0
 _TAILS = (0.05, 0.95)
 _FILE = "clv.json"
+HISTORY = ("frequency", "recency", "T", "monetary_value")  # snapshot columns that fitting reads
+
+
+@dataclass(frozen=True)
+class Level:
+    """What a customer is expected to buy, (n_customers,) each, and how that compares with the history alone.
+
+    ``pace`` is expected orders over the purchases model's, ``worth`` the order value over the spend model's.
+    """
+
+    orders: Floats
+    order_value: Floats
+    pace: Floats
+    worth: Floats
 
 
 class ClvModel:
@@ -45,13 +61,14 @@ class ClvModel:
     alive_ : ModifiedBetaGeoModel
         Where P(alive) always comes from: BG/NBD's is 1 for every one-time buyer.
     spend_ : GammaGammaModel
+    demand_ : DemandModel or None
+        What labelled windows taught beyond the histories: it sets the level of each customer's orders and spend.
     """
-
-    inputs = ("frequency", "recency", "T", "monetary_value")  # snapshot columns that fitting and scoring read
 
     purchases_: GeoModel
     alive_: ModifiedBetaGeoModel
     spend_: GammaGammaModel
+    demand_: DemandModel | None
 
     def __init__(
         self,
@@ -65,8 +82,16 @@ class ClvModel:
         self.n_draws = n_draws
         self.seed = seed
 
-    def fit(self, snapshot: pd.DataFrame) -> Self:
-        """Fit on frequency, recency, T (days) and monetary_value, one row per customer."""
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Snapshot columns that scoring reads, once fitted."""
+        return tuple(dict.fromkeys((*HISTORY, *(self.demand_.inputs if self.demand_ else ()))))
+
+    def fit(self, snapshot: pd.DataFrame, demand: DemandModel | None = None) -> Self:
+        """Fit on frequency, recency, T (days) and monetary_value, one row per customer.
+
+        ``demand``, fitted on windows that closed before the snapshot, corrects what histories alone forecast.
+        """
         self._check_parameters()
         x, _, _ = read_history(snapshot)
         (mean_spend,) = read_columns(snapshot, ("monetary_value",))
@@ -79,15 +104,17 @@ class ClvModel:
             )
         plain, modified = BetaGeoModel().fit(snapshot), ModifiedBetaGeoModel().fit(snapshot)
         better = plain.log_likelihood_ > modified.log_likelihood_
-        self._learn(
-            plain if better else modified,
-            modified,
-            GammaGammaModel(given_frequency=None, winsorise_at=_FAR_OUT).fit(snapshot),
-        )
+        self._learn(plain if better else modified, modified, fit_spend(snapshot), demand)
         return self
 
-    def _learn(self, purchases: GeoModel, alive: ModifiedBetaGeoModel, spend: GammaGammaModel) -> None:
-        self.purchases_, self.alive_, self.spend_ = purchases, alive, spend
+    def _learn(
+        self,
+        purchases: GeoModel,
+        alive: ModifiedBetaGeoModel,
+        spend: GammaGammaModel,
+        demand: DemandModel | None,
+    ) -> None:
+        self.purchases_, self.alive_, self.spend_, self.demand_ = purchases, alive, spend, demand
         self.__dict__.pop("_futures", None)
 
     @cached_property
@@ -126,26 +153,41 @@ class ClvModel:
         margin = _margin(margin_rate, len(snapshot))
         alive = None if churn_probability is None else self._there(snapshot, horizon_days, churn_probability)
         value, if_buys, if_not = self._purchase_values(snapshot, horizon_days, alive)
-        order_value = self.spend_.predict_spend(snapshot)
-        orders = self.purchases_.predict_purchases(snapshot, horizon_days=horizon_days, alive=alive)
-        order_range, value_range = self._ranges(snapshot, horizon_days, alive)
+        level = self._level(snapshot, horizon_days, alive)
+        order_range, value_range = self._ranges(snapshot, horizon_days, alive, level)
+        per_purchase = level.pace * level.order_value * margin
         return pd.DataFrame(
             {
                 "p_alive": self._p_alive(snapshot, churn_probability),
-                "expected_orders": orders,
+                "expected_orders": level.orders,
                 "expected_orders_low": order_range[:, 0],
                 "expected_orders_high": order_range[:, 1],
-                "expected_order_value": order_value,
-                "expected_spend": orders * order_value,
-                "clv": value * order_value * margin,
+                "expected_order_value": level.order_value,
+                "expected_spend": level.orders * level.order_value,
+                "clv": value * per_purchase,
                 "clv_low": value_range[:, 0] * margin,
                 "clv_high": value_range[:, 1] * margin,
-                "clv_if_buys": if_buys * order_value * margin,
-                "clv_if_not": if_not * order_value * margin,
+                "clv_if_buys": if_buys * per_purchase,
+                "clv_if_not": if_not * per_purchase,
                 "next_order_days": self.purchases_.predict_next_purchase(snapshot, alive=alive),
             },
             index=snapshot.index,
         )
+
+    def predict_spend(self, snapshot: pd.DataFrame, *, horizon_days: float) -> Floats:
+        """Return the expected spend within the horizon, (n_customers,)."""
+        level = self._level(snapshot, horizon_days, None)
+        return level.orders * level.order_value
+
+    def _level(self, snapshot: pd.DataFrame, days: float, alive: Floats | None) -> Level:
+        """Return each customer's orders and order value, by the demand model where there is one."""
+        orders = self.purchases_.predict_purchases(snapshot, horizon_days=days, alive=alive)
+        order_value = self.spend_.predict_spend(snapshot)
+        if self.demand_ is None:
+            return Level(orders, order_value, np.ones(len(orders)), np.ones(len(orders)))
+        wanted, spent = self.demand_.predict(snapshot, Forecaster(self.purchases_, self.spend_), days)
+        pace = wanted / np.maximum(orders, np.finfo(np.float64).tiny)
+        return Level(wanted, spent / wanted, pace, spent / wanted / order_value)
 
     @property
     def _discount_rate_per_day(self) -> float:
@@ -185,16 +227,16 @@ class ClvModel:
             if_not = np.nan_to_num(alive * waiting[at] / (1 - alive + alive * none[at]))
         return alive * living[at], if_buys[at], if_not
 
-    def _ranges(self, snapshot: pd.DataFrame, days: float, alive: Floats | None) -> tuple[Floats, Floats]:
+    def _ranges(self, snapshot: pd.DataFrame, days: float, alive: Floats | None, level: Level) -> tuple[Floats, Floats]:
         """Return low and high of orders and of discounted revenue, (n_customers, 2) each; equal histories once."""
         x, t_x, age = read_history(snapshot)
         (mean_spend,) = read_columns(snapshot, ("monetary_value",))
         factor = self.spend_.frequency_factor(x)
         spent = np.where((x > 0) & (mean_spend > 0), x * mean_spend / factor, 0.0)
         given = () if alive is None else (alive,)
-        distinct = collapse((x, t_x, age, spent, *given))
-        x_u, t_u, age_u, spent_u, *given_u = distinct.columns
-        histories = Histories(x_u, t_u, age_u, spent_u, np.where(spent_u > 0, x_u, 0.0), *given_u)
+        distinct = collapse((x, t_x, age, spent, level.pace, level.worth, *given))
+        x_u, t_u, age_u, spent_u, pace_u, worth_u, *given_u = distinct.columns
+        histories = Histories(x_u, t_u, age_u, spent_u, np.where(spent_u > 0, x_u, 0.0), pace_u, worth_u, *given_u)
         orders, value = self._futures.ranges(histories, days, self.horizon_days, self._discount_rate_per_day, _TAILS)
         return orders[distinct.inverse], value[distinct.inverse] * factor[:, None]
 
@@ -209,10 +251,10 @@ class ClvModel:
             "alive": self.alive_.to_json(),
             "spend": self.spend_.to_json(),
         }
-        return {_FILE: json_file(state)}
+        return {_FILE: json_file(state), **(self.demand_.to_files() if self.demand_ else {})}
 
     @classmethod
-    def from_files(cls, files: Mapping[str, bytes]) -> Self:
+    def from_files(cls, files: Mapping[str, bytes], *, num_threads: int = 1) -> Self:
         """Restore a fitted model from an artefact's files."""
         state: dict[str, Any] = read_json_file(files, _FILE)
         try:
@@ -224,7 +266,8 @@ class ClvModel:
             model._check_parameters()
         except (KeyError, TypeError, ValueError):
             raise ArtefactError(f"{_FILE}: does not hold a fitted clv model; train it again") from None
-        model._learn(purchases, alive, spend)
+        demand = DemandModel.from_files(files, num_threads=num_threads) if DEMAND_FILE in files else None
+        model._learn(purchases, alive, spend, demand)
         return model
 
 

@@ -27,8 +27,8 @@ _CELLS = 65_536  # customers x draws at once: few enough for the processor's cac
 class Histories:
     """What the future depends on, (n_customers,) each.
 
-    ``spent`` is the value of all repeat purchases, 0 if unknown; ``alive`` P(alive), None where the
-    parameters say it.
+    ``spent`` is the value of all repeat purchases, 0 if unknown; ``pace`` and ``worth`` multiply the purchase rate and
+    the order values that the history speaks of; ``alive`` is P(alive), None where the parameters say it.
     """
 
     x: Floats
@@ -36,12 +36,14 @@ class Histories:
     age: Floats
     spent: Floats
     x_spend: Floats
+    pace: Floats
+    worth: Floats
     alive: Floats | None = None
 
     def part(self, rows: slice) -> "Histories":
         """Return some of the customers."""
-        alive = None if self.alive is None else self.alive[rows]
-        return Histories(self.x[rows], self.t_x[rows], self.age[rows], self.spent[rows], self.x_spend[rows], alive)
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Histories(**{name: value[rows] for name, value in given.items() if value is not None})
 
 
 @dataclass(frozen=True)
@@ -148,9 +150,12 @@ class _Cells:
         with np.errstate(divide="ignore"):  # a chance too small to tell from none: never leaves
             passes = np.floor(np.log(uniforms[:, 3]) / np.log1p(-leave))
         spend_rates = special.gammaincinv(p * kinds[2] + q, uniforms[:, 4])
-        self._speed = rates[self._draw, kind] / (alpha[self._draw, 0] + histories.age[customer])
+        self._speed = (
+            rates[self._draw, kind] * histories.pace[customer] / (alpha[self._draw, 0] + histories.age[customer])
+        )
         self._leaves = (1 + passes)[self._draw, kind]
-        self._scale = (v[self._draw, 0] + histories.spent[customer]) / spend_rates[self._draw, kind]
+        priors = v[self._draw, 0] + histories.spent[customer]
+        self._scale = priors * histories.worth[customer] / spend_rates[self._draw, kind]
 
     def purchases(self, days: float) -> Floats:
         """Return how many purchases come within so many days: wishes until the customer leaves."""

@@ -45,9 +45,9 @@ class SilenceModel:
             ]
         )
 
-    def log_odds(self, snapshot: pd.DataFrame) -> Floats:
-        """Log odds (n,) of no purchase in the horizon."""
-        return self._log_odds(_summary(snapshot))
+    def log_odds(self, snapshot: pd.DataFrame, horizon_days: float | None = None) -> Floats:
+        """Log odds (n,) of no purchase in the model's own horizon, or in another."""
+        return self._log_odds(_summary(snapshot), horizon_days)
 
     def contributions(self, snapshot: pd.DataFrame) -> Floats:
         """Shapley values (n, 3) of the log odds over `DRIVERS`, from all 2³ mixtures with the reference."""
@@ -81,8 +81,9 @@ class SilenceModel:
         model.reference_ = dict(values["reference"])
         return model
 
-    def _log_odds(self, summary: pd.DataFrame) -> Floats:
-        silent = self.purchases_.predict_no_purchase(summary, horizon_days=self.horizon_days)
+    def _log_odds(self, summary: pd.DataFrame, horizon_days: float | None = None) -> Floats:
+        days = self.horizon_days if horizon_days is None else horizon_days
+        silent = self.purchases_.predict_no_purchase(summary, horizon_days=days)
         return np.asarray(logit(np.clip(silent, _LEAST, 1.0 - _LEAST)), dtype=np.float64)
 
 

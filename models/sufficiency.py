@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 GRADES = ("A", "B", "C", "D")
+EXTRAPOLATED_GRADE = "C"  # at best, where no window as long as the horizon has been seen
 BOOSTING_MIN_CUSTOMERS = 500
 BOOSTING_MIN_RARER = 50
 
@@ -89,8 +90,13 @@ def grade(facts: Facts, horizon_days: int) -> str:
     return churn_sufficiency(asdict(facts), horizon_days).grade
 
 
-def churn_sufficiency(facts: Mapping[str, float], horizon_days: int, least_days: float = 0) -> Sufficiency:
-    """Judge churn's facts by name; ``least_days`` is the history below which nothing can be trained at all.
+def churn_sufficiency(
+    facts: Mapping[str, float], horizon_days: int, least_days: float = 0, whole_days: float = 0
+) -> Sufficiency:
+    """Judge churn's facts by name.
+
+    ``least_days`` is the history below which nothing can be trained at all, ``whole_days`` that below which no window
+    as long as the horizon can be learned from, so that C is the best grade.
 
     A fact that is not there cannot be counted yet and is not judged.
     """
@@ -98,7 +104,11 @@ def churn_sufficiency(facts: Mapping[str, float], horizon_days: int, least_days:
         least.grade: {
             "customers": least.customers,
             "rarer_labels": least.rarer_labels,
-            "history_days": max(least.horizons * horizon_days, least.history_days, least_days),
+            "history_days": max(
+                least.horizons * horizon_days,
+                least.history_days,
+                whole_days if least.grade < EXTRAPOLATED_GRADE else least_days,
+            ),
             "boosted": least.boosted,
         }
         for least in MINIMUMS

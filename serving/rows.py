@@ -58,7 +58,7 @@ def champions_from(found: Mapping[str, Artefact], num_threads: int = 1) -> Champ
     """Build the models from verified artefacts, one for each of MODELS."""
     return Champions(
         churn=ChurnModel.from_files(found["churn"].files, num_threads=num_threads),
-        clv=ClvModel.from_files(found["clv"].files),
+        clv=ClvModel.from_files(found["clv"].files, num_threads=num_threads),
         segments=SegmentModel.from_files(found["segments"].files),
         versions=MappingProxyType({name: str(found[name].version) for name in MODELS}),
     )

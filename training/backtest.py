@@ -7,17 +7,26 @@ asked for fit in (their windows then overlap, and the bootstrap draws customers 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 import pandas as pd
 
 from features.records import AsOf, Records
 from features.snapshot import build_snapshot
 from models.segments import SegmentModel
-from perennial.errors import InsufficientData
 from perennial.settings import Settings
 from training.churn_recipe import fit_churn
-from training.dataset import Fit, first_day, fit_until, least_history_days, rows_at, spacing_days, with_labels
+from training.dataset import (
+    Fit,
+    days_for_a_fit,
+    first_day,
+    fit_until,
+    holdout_cutoff,
+    plan_origins,
+    rows_at,
+    spacing_days,
+    with_labels,
+)
 from training.labels import observed_until
 from training.rivals import PREDICTED, RIVALS, Lesson
 
@@ -52,19 +61,15 @@ def plan_backtest(records: Records, as_of: AsOf, horizon_days: int, origins: int
     InsufficientData
         When not even one origin has the closed windows that a fit needs.
     """
-    end = observed_until(records, as_of)
-    earliest = first_day(records) + timedelta(days=least_history_days(horizon_days))
-    latest = end.earlier(horizon_days, records.timezone)
-    room_days = (latest.day - earliest).days - 2 * horizon_days
-    if room_days < 0:
-        raise InsufficientData(
-            f"{records.name}: a backtest over {horizon_days} days needs {-room_days} more days of records; "
-            "use a shorter horizon or add older records"
-        )
+    start = first_day(records)
+    latest = holdout_cutoff(records, as_of, horizon_days)
+    room_days = (latest.day - start).days - days_for_a_fit(horizon_days)
+    if room_days < 0:  # one origin at most, with windows shorter than the horizon
+        return (plan_origins(records, as_of, horizon_days).judged,)
     step_days = spacing_days(room_days, horizon_days, origins)
     count = min(origins, 1 + room_days // step_days)
     return tuple(
-        fit_until(latest.earlier(step_days * back, records.timezone), earliest, horizon_days, records.timezone)
+        fit_until(latest.earlier(step_days * back, records.timezone), start, horizon_days, records.timezone)
         for back in reversed(range(count))
     )
 
@@ -89,18 +94,19 @@ def backtest(
         origin = fit.closed_until
         progress(f"origin {number} of {len(fits)}: {origin.day}")
         came = with_labels(snapshot, records, [origin], horizon_days, end)
-        learned = with_labels(snapshot, records, fit.cutoffs, horizon_days, origin)
+        learned = with_labels(snapshot, records, fit.cutoffs, fit.window_days, origin)
         lesson = Lesson(
             learn=rows_at(learned, fit.training),
             calibrate=rows_at(learned, [fit.calibration]),
             today=came.drop(columns=list(FOLLOWED)),
+            window_days=fit.window_days,
             horizon_days=horizon_days,
             settings=settings,
         )
         facts = came[["customer_id", *FOLLOWED]].assign(origin=came["as_of"])
         predictions += [facts.assign(model=model, **RIVALS[model](lesson)) for model in RIVALS]
         slices.append(_sliced(lesson.today))
-        grade = fit_churn(lesson.learn, lesson.calibrate, horizon_days, settings).grade_
+        grade = fit_churn(lesson.learn, lesson.calibrate, fit.window_days, horizon_days, settings).grade_
     return Backtest(
         records=records.name,
         currency=records.currency,

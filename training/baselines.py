@@ -26,9 +26,9 @@ class RecencyRule:
         curve = IsotonicRegression(y_min=0.0, y_max=1.0).fit(rows["days_since_last_order"], rows["churned"])
         return cls(tuple(map(float, curve.X_thresholds_)), tuple(map(float, curve.y_thresholds_)))
 
-    def predict_proba(self, rows: pd.DataFrame) -> Floats:
-        """Churn probability (n_rows,)."""
-        return np.interp(recency_score(rows), self.days, self.shares)
+    def predict_proba(self, rows: pd.DataFrame, windows: float = 1.0) -> Floats:
+        """Churn probability (n_rows,) over so many of the windows it learned from, each survived silent alike."""
+        return np.asarray(np.interp(recency_score(rows), self.days, self.shares) ** windows)
 
 
 def recency_score(rows: pd.DataFrame) -> Floats:

@@ -11,12 +11,9 @@ from models.churn import ChurnModel
 from perennial.settings import Settings
 from training import plots
 from training.baselines import RECENCY_RULE, RecencyRule, recency_score
-from training.dataset import Data, Fit, Plan
+from training.dataset import ROWS_WORTH_THREADS, Data, Fit, Plan
 from training.metrics import CHURN_MEASURES, Floats, compare, evaluate
 from training.recipes import RecordsRecipe, Report
-
-# 20,000 rows on two busy cores: one thread fits in 2 s, two wait for each other for 15 s.
-ROWS_WORTH_THREADS = 200_000
 
 
 class ChurnRecipe(RecordsRecipe[ChurnModel]):
@@ -26,11 +23,12 @@ class ChurnRecipe(RecordsRecipe[ChurnModel]):
     ranking = "auc"
     chance = 0.5
     gated_by = ("log_loss", "calibration_error")
-    fits_on_labels = True
+    labels = "needed"
 
     def fit(self, data: Data, *, final: bool) -> ChurnModel:
         """Fit on the training cutoffs and calibrate on the next closed window."""
-        return fit_churn(*data.learned(_fit_of(data, final)), data.horizon_days, self.settings)
+        fit = _fit_of(data, final)
+        return fit_churn(*data.learned(fit), fit.window_days, data.horizon_days, self.settings)
 
     def files(self, model: ChurnModel) -> dict[str, bytes]:
         """Return the fitted model as an artefact's files."""
@@ -52,13 +50,14 @@ class ChurnRecipe(RecordsRecipe[ChurnModel]):
         """Judge against the recency rule, whose probabilities come from the calibration window."""
         heldout = data.heldout
         outcome, silence = self.outcome(data), recency_score(heldout)
-        rule = RecencyRule.fit(data.learned(_fit_of(data, final=False))[1])
+        fit = _fit_of(data, final=False)
+        rule = RecencyRule.fit(data.learned(fit)[1]).predict_proba(heldout, data.horizon_days / fit.window_days)
         seed = self.settings.seed
         return Report(
             metrics=evaluate(CHURN_MEASURES, outcome, prediction, seed=seed),
             comparisons=(
                 compare("auc", outcome, prediction, silence, RECENCY_RULE, seed=seed),
-                compare("log_loss", outcome, prediction, rule.predict_proba(heldout), RECENCY_RULE, seed=seed),
+                compare("log_loss", outcome, prediction, rule, RECENCY_RULE, seed=seed),
             ),
             pictures={
                 "calibration.png": plots.calibration(outcome, prediction, data.horizon_days),
@@ -76,6 +75,7 @@ class ChurnRecipe(RecordsRecipe[ChurnModel]):
             "training_cutoffs": [cutoff.day.isoformat() for cutoff in fit.training],
             "calibration_cutoff": fit.calibration.day.isoformat(),
             "step_days": fit.step_days,
+            "window_days": fit.window_days,
         }
 
     def objection(self, champion: Artefact, horizon_days: int) -> str | None:
@@ -86,15 +86,17 @@ class ChurnRecipe(RecordsRecipe[ChurnModel]):
         return f"the champion predicts {theirs} days, this version {horizon_days}, so they cannot be compared"
 
 
-def fit_churn(learn: pd.DataFrame, calibrate: pd.DataFrame, horizon_days: int, settings: Settings) -> ChurnModel:
-    """Fit on labelled rows of training cutoffs and calibrate on those of a later one."""
+def fit_churn(
+    learn: pd.DataFrame, calibrate: pd.DataFrame, window_days: int, horizon_days: int, settings: Settings
+) -> ChurnModel:
+    """Fit on rows of training cutoffs, labelled over ``window_days``, and calibrate on those of a later one."""
     threads = settings.threads if len(learn) >= ROWS_WORTH_THREADS else 1
-    model = ChurnModel(horizon_days, num_threads=threads, seed=settings.seed)
+    model = ChurnModel(horizon_days, window_days=window_days, num_threads=threads, seed=settings.seed)
     return model.fit(learn, learn["churned"].to_numpy(), calibration=(calibrate, calibrate["churned"].to_numpy()))
 
 
 def _fit_of(data: Data, final: bool) -> Fit:
     plan: Plan | None = data.plan
     if plan is None:
-        raise ValueError("churn is fitted on labels; gather the data with fits_on_labels=True")
+        raise ValueError("churn is fitted on labels; gather the data with needs_labels=True")
     return plan.final if final else plan.judged

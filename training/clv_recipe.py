@@ -10,10 +10,13 @@ import pandas as pd
 from features.engine import fetch
 from features.occasions import view
 from models.clv import ClvModel
+from models.demand import DemandModel
 from models.purchases import GeoModel
+from perennial.errors import InsufficientData
+from perennial.settings import Settings
 from training import plots
 from training.baselines import AVERAGE_RULE, average_orders, average_spend
-from training.dataset import Data
+from training.dataset import ROWS_WORTH_THREADS, Data
 from training.metrics import AMOUNT_MEASURES, Floats, Interval, compare, coverage, evaluate
 from training.recipes import RecordsRecipe, Report
 
@@ -27,12 +30,12 @@ class ClvRecipe(RecordsRecipe[ClvModel]):
     ranking = "spend_normalised_gini"
     chance = 0.0
     gated_by = ("rmse", "normalised_gini")
-    fits_on_labels = False
+    labels = "used"
 
     def fit(self, data: Data, *, final: bool) -> ClvModel:
-        """Fit on one snapshot: purchase histories carry their own labels."""
+        """Fit histories on one snapshot, and on closed windows what histories do not say."""
         model = ClvModel(discount_rate_per_year=data.records.economics.discount_rate_per_year, seed=self.settings.seed)
-        return model.fit(data.latest if final else data.heldout)
+        return model.fit(data.latest if final else data.heldout, _demand(data, final, self.settings))
 
     def files(self, model: ClvModel) -> dict[str, bytes]:
         """Return the fitted model as an artefact's files."""
@@ -40,12 +43,11 @@ class ClvRecipe(RecordsRecipe[ClvModel]):
 
     def load(self, files: Mapping[str, bytes]) -> ClvModel:
         """Read a fitted model."""
-        return ClvModel.from_files(files)
+        return ClvModel.from_files(files, num_threads=self.settings.threads)
 
     def predict(self, model: ClvModel, rows: pd.DataFrame, data: Data) -> Floats:
         """Return expected spend within the horizon."""
-        orders = model.purchases_.predict_purchases(rows, horizon_days=data.horizon_days)
-        return np.asarray(orders * model.spend_.predict_spend(rows), dtype=np.float64)
+        return model.predict_spend(rows, horizon_days=data.horizon_days)
 
     def outcome(self, data: Data) -> Floats:
         """Return the net spend that came."""
@@ -85,9 +87,26 @@ class ClvRecipe(RecordsRecipe[ClvModel]):
             "clv_horizon_days": model.horizon_days,
             "discount_rate_per_year": model.discount_rate_per_year,
             "purchase_model": model.purchases_.family,
+            "demand_window_days": model.demand_.window_days if model.demand_ else None,
             "purchases": {name: float(value) for name, value in model.purchases_.params_.items()},
             "spend": {name: float(value) for name, value in model.spend_.params_.items()},
         }
+
+
+def fit_demand(learned: pd.DataFrame, window_days: int, settings: Settings) -> DemandModel | None:
+    """Fit on labelled rows of closed windows; None where they are too few to teach more than histories say."""
+    threads = settings.threads if len(learned) >= ROWS_WORTH_THREADS else 1
+    try:
+        return DemandModel(window_days, num_threads=threads, seed=settings.seed).fit(learned)
+    except InsufficientData:
+        return None
+
+
+def _demand(data: Data, final: bool, settings: Settings) -> DemandModel | None:
+    if data.plan is None:
+        return None
+    fit = data.plan.final if final else data.plan.judged
+    return fit_demand(pd.concat(data.learned(fit), ignore_index=True), fit.window_days, settings)
 
 
 def _named(of: str, metrics: Mapping[str, Interval]) -> dict[str, Interval]:

@@ -7,13 +7,16 @@ Time runs one way. With ``H = horizon_days`` and ``end`` the day up to which eve
 * training cutoffs from one ``H`` before calibration backwards, so every training window closes before calibration.
 
 The recipe is judged on the hold-out, then fitted again one ``H`` later (calibrated on the latest closed window).
+
+Where history is too short for such windows, a fit learns from the longest that leave room for one to train on, one to
+calibrate on and as much history before them; the models then reach for ``H`` by extrapolation.
 """
 
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from typing import Any
+from datetime import date, datetime
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -27,18 +30,24 @@ MAX_TRAINING_ORIGINS = 8
 ENOUGH_ORIGINS = 4
 SHORTEST_STEP_DAYS = 7  # closer cutoffs see nearly the same history
 SHORTEST_HISTORY_DAYS = 28
-# A model fitted on labels needs a window to learn, one to calibrate on and one to be judged on; others only the last.
-LABELLED_WINDOWS, UNLABELLED_WINDOWS = 3, 1
+SHORTEST_WINDOW_DAYS = 14
+# 20,000 rows on two busy cores: one thread fits trees in 2 s, two wait for each other for 15 s.
+ROWS_WORTH_THREADS = 200_000
+
+
+Labels = Literal["needed", "used", "ignored"]
+"""Whether a model can be fitted without closed windows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """Cutoffs of one fit; every label window is closed at ``closed_until``."""
+    """Cutoffs of one fit; every label window, ``window_days`` long, is closed at ``closed_until``."""
 
     training: tuple[AsOf, ...]
     calibration: AsOf
     closed_until: AsOf
     step_days: int
+    window_days: int
 
     @property
     def cutoffs(self) -> tuple[AsOf, ...]:
@@ -68,11 +77,6 @@ def least_history_days(horizon_days: int) -> int:
     return max(SHORTEST_HISTORY_DAYS, horizon_days)
 
 
-def days_needed(horizon_days: int, windows: int) -> int:
-    """Return how many days of records a first history and so many closed windows take."""
-    return least_history_days(horizon_days) + windows * horizon_days
-
-
 def first_day(records: Records) -> date:
     """Return the local day of the log's first line, which must have one."""
     first: datetime = records.tables["orders"].local_at.min().to_pyarrow().as_py()
@@ -82,7 +86,7 @@ def first_day(records: Records) -> date:
 def holdout_cutoff(records: Records, as_of: AsOf, horizon_days: int) -> AsOf:
     """Return the latest cutoff whose window is closed; what needs no labels to be fitted is judged there."""
     end = observed_until(records, as_of)
-    _require(records, end, horizon_days, windows=UNLABELLED_WINDOWS)
+    _require(records, end, horizon_days, labels="ignored")
     return end.earlier(horizon_days, records.timezone)
 
 
@@ -93,10 +97,9 @@ def plan_origins(records: Records, as_of: AsOf, horizon_days: int) -> Plan:
     largest of H/2, H/3, H/4 … (at least 7 days) that gives four, else the closest. At most eight are used, the latest.
     """
     end = observed_until(records, as_of)
-    _require(records, end, horizon_days, windows=LABELLED_WINDOWS)
-    earliest = first_day(records) + timedelta(days=least_history_days(horizon_days))
-    holdout = end.earlier(horizon_days, records.timezone)
-    judged, final = (fit_until(until, earliest, horizon_days, records.timezone) for until in (holdout, end))
+    _require(records, end, horizon_days, labels="needed")
+    holdout, start = end.earlier(horizon_days, records.timezone), first_day(records)
+    judged, final = (fit_until(until, start, horizon_days, records.timezone) for until in (holdout, end))
     return Plan(horizon_days, judged, holdout, final, end)
 
 
@@ -110,27 +113,23 @@ class Used:
 
 @dataclass(frozen=True)
 class Data:
-    """What a training of records goes by: labelled snapshot rows at every cutoff, and the snapshot at the end.
+    """What a training of records goes by: labelled snapshot rows at past cutoffs, and the snapshot at the end.
 
-    ``rows`` stand at the final fit's cutoffs, of which the hold-out is the latest, and their labels use all that is
-    known at ``end``. ``judged`` stand at the judged fit's cutoffs, and their labels use what was known when its last
-    window closed: a line learned later, whenever it happened, is not for it. ``plan`` is None where nothing needs
-    labels to be fitted; then ``rows`` stand at the hold-out alone and ``judged`` is empty.
+    ``heldout`` stand at the hold-out, labelled with what followed within the horizon. ``judged`` and ``final`` stand
+    at the cutoffs of the plan's fits, with labels of the fits' own windows; those of ``judged`` use what was known when
+    its last window closed: a line learned later, whenever it happened, is not for it. ``plan`` is None where records
+    are too short for a fit on labels; then both are empty.
     """
 
     records: Records
     horizon_days: int
     end: AsOf
     holdout: AsOf
-    rows: pd.DataFrame
+    heldout: pd.DataFrame
     judged: pd.DataFrame
+    final: pd.DataFrame
     latest: pd.DataFrame
     plan: Plan | None
-
-    @property
-    def heldout(self) -> pd.DataFrame:
-        """Labelled rows of the hold-out."""
-        return rows_at(self.rows, [self.holdout])
 
     @property
     def title(self) -> str:
@@ -157,11 +156,13 @@ class Data:
         """Say which customers a recipe is judged on."""
         return f"{self.customers:,} customers over {self.horizon_days} days from {self.holdout.day}"
 
-    def used(self, *, fits_on_labels: bool) -> dict[str, Used]:
+    def used(self, labels: Labels) -> dict[str, Used]:
         """Return what is learned from and judged on, by context."""
-        frames = {"training": self.rows if fits_on_labels else self.latest, "holdout": self.heldout}
-        if fits_on_labels:
-            frames["judged"] = self.judged
+        frames = {"holdout": self.heldout}
+        if labels != "needed":
+            frames["latest"] = self.latest
+        if labels != "ignored" and self.plan:
+            frames |= {"training": self.final, "judged": self.judged}
         return {context: Used(fingerprint(rows), _profile(rows)) for context, rows in frames.items()}
 
     def about(self) -> dict[str, Any]:
@@ -183,21 +184,34 @@ class Data:
 
     def learned(self, fit: Fit) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Return the training and the calibration rows of a fit of the plan, labelled with what it may know."""
-        rows = self.rows if fit.closed_until == self.end else self.judged
+        rows = self.final if fit.closed_until == self.end else self.judged
         return rows_at(rows, fit.training), rows_at(rows, [fit.calibration])
 
 
-def gather(records: Records, as_of: AsOf, horizon_days: int, *, fits_on_labels: bool) -> Data:
-    """Build every snapshot a training needs in one pass over the records, and label what is closed."""
+def gather(records: Records, as_of: AsOf, horizon_days: int, *, needs_labels: bool) -> Data:
+    """Build every snapshot a training needs in one pass over the records, and label what is closed.
+
+    InsufficientData when there is no room for a fit on labels and the training needs one.
+    """
     end = observed_until(records, as_of)
-    plan = plan_origins(records, as_of, horizon_days) if fits_on_labels else None
+    plan = _plan(records, as_of, horizon_days, needs_labels)
     holdout = plan.holdout if plan else holdout_cutoff(records, as_of, horizon_days)
     snapshot = build_snapshot(records, [*(plan.cutoffs if plan else (holdout,)), end])
-    rows = with_labels(snapshot, records, plan.final.cutoffs if plan else (holdout,), horizon_days, end)
-    judged = rows[:0]
-    if plan:
-        judged = with_labels(snapshot, records, plan.judged.cutoffs, horizon_days, plan.judged.closed_until)
-    return Data(records, horizon_days, end, holdout, rows, judged, rows_at(snapshot, [end]), plan)
+    heldout = with_labels(snapshot, records, [holdout], horizon_days, end)
+    judged, final = (
+        with_labels(snapshot, records, fit.cutoffs, fit.window_days, fit.closed_until) if fit else heldout[:0]
+        for fit in ((plan.judged, plan.final) if plan else (None, None))
+    )
+    return Data(records, horizon_days, end, holdout, heldout, judged, final, rows_at(snapshot, [end]), plan)
+
+
+def _plan(records: Records, as_of: AsOf, horizon_days: int, needed: bool) -> Plan | None:
+    try:
+        return plan_origins(records, as_of, horizon_days)
+    except InsufficientData:
+        if needed:
+            raise
+        return None
 
 
 def with_labels(
@@ -235,14 +249,20 @@ def fingerprint(rows: pd.DataFrame) -> str:
     return digest.hexdigest()
 
 
-def fit_until(closed_until: AsOf, earliest: date, horizon_days: int, timezone: str) -> Fit:
-    """Return the cutoffs of a fit all of whose windows are closed at ``closed_until``, none before ``earliest``."""
-    latest = closed_until.earlier(2 * horizon_days, timezone)
-    room_days = (latest.day - earliest).days
-    step_days = spacing_days(room_days, horizon_days, ENOUGH_ORIGINS)
+def fit_until(closed_until: AsOf, start: date, horizon_days: int, timezone: str) -> Fit:
+    """Return the cutoffs of a fit whose windows are all closed at ``closed_until``, in a log that begins at ``start``.
+
+    The windows are ``horizon_days`` long, or the longest that the log has room for.
+    """
+    history_days = (closed_until.day - start).days
+    lengths = (days for days in range(horizon_days, 0, -1) if days_for_a_fit(days) <= history_days)
+    window_days = next(lengths, 1)
+    latest = closed_until.earlier(2 * window_days, timezone)
+    room_days = history_days - days_for_a_fit(window_days)
+    step_days = spacing_days(room_days, window_days, ENOUGH_ORIGINS)
     count = min(MAX_TRAINING_ORIGINS, 1 + room_days // step_days)
     training = tuple(latest.earlier(step_days * back, timezone) for back in reversed(range(count)))
-    return Fit(training, closed_until.earlier(horizon_days, timezone), closed_until, step_days)
+    return Fit(training, closed_until.earlier(window_days, timezone), closed_until, step_days, window_days)
 
 
 def spacing_days(room_days: int, horizon_days: int, wanted: int) -> int:
@@ -257,17 +277,27 @@ def _profile(rows: pd.DataFrame) -> str:
     return f'{{"num_rows": {len(rows)}, "customers": {rows["customer_id"].nunique()}{churned}}}'
 
 
-def _require(records: Records, end: AsOf, horizon_days: int, windows: int) -> None:
-    have = max(0, (end.day - first_day(records)).days)
-    need = days_needed(horizon_days, windows)
+def days_for_a_fit(window_days: int) -> int:
+    """Return how many days before its end a fit needs: history, a window to train on and one to calibrate on."""
+    return least_history_days(window_days) + 2 * window_days
+
+
+def days_needed(horizon_days: int, labels: Labels) -> int:
+    """Return how many days of records a training needs: one closed window and what it learns from before that."""
+    if labels == "needed":
+        return horizon_days + days_for_a_fit(min(horizon_days, SHORTEST_WINDOW_DAYS))
+    return horizon_days + least_history_days(horizon_days)
+
+
+def _require(records: Records, end: AsOf, horizon_days: int, labels: Labels) -> None:
+    have, need = max(0, (end.day - first_day(records)).days), days_needed(horizon_days, labels)
     if have >= need:
         return
-    possible = max((days for days in range(1, horizon_days) if days_needed(days, windows) <= have), default=0)
+    possible = max((days for days in range(1, horizon_days) if days_needed(days, labels) <= have), default=0)
     remedy = f"use a horizon of at most {possible} days or add older records" if possible else "add older records"
     raise InsufficientData(
-        f"{records.name}: a horizon of {horizon_days} days needs {need} days of records ({windows} closed windows and "
-        f"{least_history_days(horizon_days)} days of history first); there are {have}, so {need - have} are missing: "
-        f"{remedy}"
+        f"{records.name}: a horizon of {horizon_days} days needs {need} days of records (one closed window and "
+        f"{need - horizon_days} days before it to learn from); there are {have}, so {need - have} are missing: {remedy}"
     )
 
 

@@ -97,8 +97,8 @@ def train(
     with training_lock(config.home, f"training of {', '.join(names)}"):
         say("building snapshots at past cutoffs")
         recipes = [RECIPES[name](config) for name in names]
-        fits_on_labels = any(recipe.fits_on_labels for recipe in recipes)
-        data = gather(records, as_of, horizon_days, fits_on_labels=fits_on_labels)
+        needs_labels = any(recipe.labels == "needed" for recipe in recipes)
+        data = gather(records, as_of, horizon_days, needs_labels=needs_labels)
         say("opening the model registry")
         registry = Registry(config.mlflow_uri)
         return tuple(run_job(recipe, data, registry, config, say) for recipe in recipes)
@@ -215,7 +215,7 @@ def _register(
 
 
 def _log_data(run: Run, recipe: Recipe[Any, Ground], data: Ground) -> str:
-    used = data.used(fits_on_labels=recipe.fits_on_labels)
+    used = data.used(recipe.labels)
     for context, rows in used.items():
         run.log_dataset(f"{data.source} {context}", rows.digest, data.source, rows.profile, context)
     both = hashlib.sha256("".join(rows.digest for rows in used.values()).encode()).hexdigest()

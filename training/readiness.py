@@ -10,7 +10,7 @@ from features.engine import fetch
 from features.occasions import view
 from features.records import AsOf, Records
 from models.sufficiency import Sufficiency, churn_sufficiency, enough_for_trees, value_sufficiency
-from training.dataset import LABELLED_WINDOWS, UNLABELLED_WINDOWS, days_needed, first_day, plan_origins
+from training.dataset import days_for_a_fit, days_needed, first_day, plan_origins
 from training.labels import label
 
 SHORTER_HORIZONS_DAYS = (60, 28, 14, 7)
@@ -51,17 +51,17 @@ def readiness(records: Records, as_of: AsOf, horizon_days: int) -> Readiness:
 
 
 def _churn(records: Records, as_of: AsOf, horizon_days: int, history_days: int) -> Sufficiency:
-    least = days_needed(horizon_days, LABELLED_WINDOWS)
+    least = days_needed(horizon_days, "needed")
     facts: dict[str, float] = {"history_days": history_days}
     if history_days >= least:
         facts |= churn_facts(records, as_of, horizon_days)
-    return churn_sufficiency(facts, horizon_days, least)
+    return churn_sufficiency(facts, horizon_days, least, days_for_a_fit(horizon_days))
 
 
 def churn_facts(records: Records, as_of: AsOf, horizon_days: int) -> dict[str, float]:
     """Count customers and outcomes at the cutoffs that churn's final fit would learn from."""
-    cutoffs = plan_origins(records, as_of, horizon_days).final.training
-    rows = pd.concat([label(records, cutoff, horizon_days, as_of) for cutoff in cutoffs])
+    fit = plan_origins(records, as_of, horizon_days).final
+    rows = pd.concat([label(records, cutoff, fit.window_days, as_of) for cutoff in fit.training])
     customers, churned = rows["customer_id"].nunique(), int(rows["churned"].sum())
     rarer = min(churned, len(rows) - churned)
     return {"customers": customers, "rarer_labels": rarer, "boosted": enough_for_trees(customers, rarer)}
@@ -69,7 +69,7 @@ def churn_facts(records: Records, as_of: AsOf, horizon_days: int) -> dict[str, f
 
 def _value(records: Records, as_of: AsOf, horizon_days: int, history_days: int) -> Sufficiency:
     facts = {"repeat_buyers": repeat_buyers(records, as_of), "history_days": history_days}
-    return value_sufficiency(facts, days_needed(horizon_days, UNLABELLED_WINDOWS))
+    return value_sufficiency(facts, days_needed(horizon_days, "ignored"))
 
 
 def repeat_buyers(records: Records, as_of: AsOf) -> int:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from models.artefact import Artefact
 from perennial.settings import Settings
-from training.dataset import Data, Used
+from training.dataset import Data, Labels, Used
 from training.metrics import Comparison, Floats, Interval
 from training.promote import JUDGED_PATH
 
@@ -49,7 +49,7 @@ class Material(Protocol):
     def latest(self) -> pd.DataFrame:
         """Rows that the final fit must be able to tell apart."""
 
-    def used(self, *, fits_on_labels: bool) -> dict[str, Used]:
+    def used(self, labels: Labels) -> dict[str, Used]:
         """Return what is learned from and judged on, by context."""
 
     def about(self) -> dict[str, Any]:
@@ -82,14 +82,14 @@ class Recipe(ABC, Generic[Model, Ground]):
 
     ``name`` is the model's in the registry and on the shelf, ``kind`` its artefact's. ``ranking`` is the metric that
     must beat ``chance`` for a version to serve, ``gated_by`` the measures on which it may not be worse than the
-    champion.
+    champion, ``labels`` whether it can be fitted without closed windows.
     """
 
     name: str
     ranking: ClassVar[str]
     chance: ClassVar[float]
     gated_by: ClassVar[tuple[str, ...]]
-    fits_on_labels: ClassVar[bool]
+    labels: ClassVar[Labels]
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

@@ -20,6 +20,7 @@ from models.spend import GammaGammaModel
 from perennial.settings import Settings
 from training.baselines import RecencyRule, average_orders, average_spend
 from training.churn_recipe import fit_churn
+from training.clv_recipe import fit_demand
 
 PREDICTED = ("churn_probability", "expected_orders", "expected_orders_low", "expected_orders_high", "expected_spend")
 TAILS = (0.05, 0.95)
@@ -30,15 +31,26 @@ MOST_COUNTED = 400  # orders in one horizon beyond which a count distribution is
 class Lesson:
     """What may be known at one origin.
 
-    ``learn`` and ``calibrate`` are labelled snapshot rows of cutoffs whose windows had closed, ``today`` the snapshot
-    at the origin.
+    ``learn`` and ``calibrate`` are snapshot rows of cutoffs whose windows had closed, labelled over ``window_days``,
+    ``today`` the snapshot at the origin.
     """
 
     learn: pd.DataFrame
     calibrate: pd.DataFrame
     today: pd.DataFrame
+    window_days: int
     horizon_days: int
     settings: Settings
+
+    @property
+    def windows(self) -> float:
+        """How many of the windows that could be learned from the horizon takes."""
+        return self.horizon_days / self.window_days
+
+    @property
+    def learned(self) -> pd.DataFrame:
+        """All labelled rows."""
+        return pd.concat([self.learn, self.calibrate], ignore_index=True)
 
 
 Rival = Callable[[Lesson], Mapping[str, Floats]]
@@ -47,9 +59,10 @@ Rival = Callable[[Lesson], Mapping[str, Floats]]
 
 def perennial(lesson: Lesson) -> Mapping[str, Floats]:
     """Predict as score files do: calibrated churn, and value that the churn probability has a say in."""
-    churn = fit_churn(lesson.learn, lesson.calibrate, lesson.horizon_days, lesson.settings)
+    churn = fit_churn(lesson.learn, lesson.calibrate, lesson.window_days, lesson.horizon_days, lesson.settings)
     probability = churn.predict_proba(lesson.today)
-    value = ClvModel(seed=lesson.settings.seed).fit(lesson.today)
+    demand = fit_demand(lesson.learned, lesson.window_days, lesson.settings)
+    value = ClvModel(seed=lesson.settings.seed).fit(lesson.today, demand)
     predicted = value.predict(lesson.today, horizon_days=lesson.horizon_days, churn_probability=probability)
     return {name: predicted[name].to_numpy() for name in PREDICTED if name in predicted} | {
         "churn_probability": probability
@@ -58,7 +71,7 @@ def perennial(lesson: Lesson) -> Mapping[str, Floats]:
 
 def recency_rule(lesson: Lesson) -> Mapping[str, Floats]:
     """Predict the share that left after equal silence in the last closed window."""
-    return {"churn_probability": RecencyRule.fit(lesson.calibrate).predict_proba(lesson.today)}
+    return {"churn_probability": RecencyRule.fit(lesson.calibrate).predict_proba(lesson.today, lesson.windows)}
 
 
 def own_average(lesson: Lesson) -> Mapping[str, Floats]:
@@ -96,18 +109,23 @@ def _beta_geo(model: GeoModel, lesson: Lesson) -> Mapping[str, Floats]:
 
 
 def plain_lightgbm(lesson: Lesson) -> Mapping[str, Floats]:
-    """Predict by LightGBM with its own defaults on the same features, one model for each figure."""
-    learned = pd.concat([lesson.learn, lesson.calibrate], ignore_index=True)
+    """Predict by LightGBM with its own defaults on the same features, one model for each figure.
+
+    A horizon longer than the windows is reached as by the simple rule: every further window goes on like the first.
+    """
+    learned = lesson.learned
     rows, today = columns_of(learned, MODEL_FEATURES), columns_of(lesson.today, MODEL_FEATURES)
     targets = {
         "churn_probability": ("binary", learned["churned"]),
         "expected_orders": ("poisson", learned["actual_orders"]),
         "expected_spend": ("tweedie", learned["actual_spend"].clip(lower=0)),
     }
-    return {
+    seen = {
         name: _boosted(objective, rows, target.to_numpy(dtype=np.float64), today, lesson.settings.seed)
         for name, (objective, target) in targets.items()
     }
+    silent = seen.pop("churn_probability") ** lesson.windows
+    return {"churn_probability": silent, **{name: amount * lesson.windows for name, amount in seen.items()}}
 
 
 def _boosted(objective: str, rows: Floats, target: Floats, today: Floats, seed: int) -> Floats:

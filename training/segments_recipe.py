@@ -20,7 +20,7 @@ class SegmentsRecipe(RecordsRecipe[SegmentModel]):
     ranking = "spend_normalised_gini"
     chance = 0.0
     gated_by = ("normalised_gini",)
-    fits_on_labels = False
+    labels = "ignored"
 
     def fit(self, data: Data, *, final: bool) -> SegmentModel:
         """Learn the thresholds from one snapshot."""

@@ -166,7 +166,7 @@ def test_the_mean_future_is_the_expected_one(family):
     frequency, recency = np.array([0.0, 1.0, 8.0, 60.0, 900.0]), np.array([0.0, 20.0, 180.0, 199.0, 199.0])
     summary = pd.DataFrame({"frequency": frequency, "recency": recency, "T": 200.0, "monetary_value": 30.0})
     spent = np.where(frequency > 0, frequency * 30.0, 0.0)
-    histories = Histories(frequency, recency, np.full(5, 200.0), spent, frequency)
+    histories = Histories(frequency, recency, np.full(5, 200.0), spent, frequency, np.ones(5), np.ones(5))
     rate = np.log(6.0) / 365  # so strong that it matters when the last purchase came
     orders, money = Futures(purchases, spend, 20_000, seed=1).draw(histories, 90.0, 365.0, rate)
     expected = purchases.predict_purchases(summary, horizon_days=90)
@@ -197,7 +197,7 @@ def test_intervals_cover_what_really_happens(simulated):
 
 
 def test_uncertain_parameters_spread_the_futures():
-    new = Histories(*np.zeros((5, 1)))
+    new = Histories(*np.zeros((5, 1)), np.ones(1), np.ones(1))
 
     def spread(of_purchases, of_spend):
         purchases, spend = known(BetaGeoModel, TRUTH, of_purchases), known(GammaGammaModel, SPEND, of_spend)

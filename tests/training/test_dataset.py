@@ -12,6 +12,7 @@ from features.records import AsOf
 from perennial.errors import InsufficientData
 from training.dataset import (
     MAX_TRAINING_ORIGINS,
+    days_needed,
     fingerprint,
     gather,
     holdout_cutoff,
@@ -45,18 +46,19 @@ def gaps(cutoffs):
 @given(days=st.integers(100, 1200), horizon_days=st.integers(7, 120))
 def test_every_window_is_closed_before_it_is_used(from_lines, days, horizon_days):
     records = log_of(from_lines, days, "America/New_York")
-    if days < least_history_days(horizon_days) + 3 * horizon_days:
+    if days < days_needed(horizon_days, "needed"):
         return
     plan = plan_origins(records, records.as_of(), horizon_days)
     for fit, used_from in ((plan.judged, plan.holdout), (plan.final, plan.end)):
         assert fit.closed_until == used_from
-        assert window_end(records, fit.calibration, horizon_days) == used_from
+        assert fit.window_days <= horizon_days
+        assert window_end(records, fit.calibration, fit.window_days) == used_from
         for cutoff in fit.training:
-            assert window_end(records, cutoff, horizon_days).instant <= fit.calibration.instant
+            assert window_end(records, cutoff, fit.window_days).instant <= fit.calibration.instant
         assert 1 <= len(fit.training) <= MAX_TRAINING_ORIGINS
         assert len(gaps(fit.training)) <= 1
         first = AsOf.parse("2018-01-01", "UTC").day
-        assert (fit.training[0].day - first).days >= least_history_days(horizon_days)
+        assert (fit.training[0].day - first).days >= least_history_days(fit.window_days)
     assert window_end(records, plan.holdout, horizon_days) == plan.end
 
 
@@ -73,18 +75,24 @@ def test_origins_stand_a_horizon_apart_and_closer_where_history_is_short(from_li
     assert len(shortest.judged.training) == 1
 
 
+def test_windows_shrink_to_what_the_log_has_room_for(from_lines):
+    plan = plan_origins(log_of(from_lines, 546), AsOf.parse("2026-01-01", "UTC"), 273)
+    assert (plan.judged.window_days, plan.final.window_days) == (91, 182)
+    assert (plan.holdout.day - plan.judged.calibration.day).days == 91
+
+
 def test_too_short_a_log_says_how_many_days_are_missing_and_which_horizon_would_do(from_lines):
-    records = log_of(from_lines, 300)
-    with pytest.raises(InsufficientData, match=r"60 are missing.*at most 75 days"):
+    records = log_of(from_lines, 100)
+    with pytest.raises(InsufficientData, match=r"46 are missing.*at most 44 days"):
         plan_origins(records, records.as_of(), 90)
-    plan_origins(records, records.as_of(), 75)
+    plan_origins(records, records.as_of(), 44)
     with pytest.raises(InsufficientData, match=r"there are 20, so 38 are missing: add older records"):
         holdout_cutoff(log_of(from_lines, 20), records.as_of(), 29)
 
 
 def test_snapshots_and_labels_agree_about_who_is_a_customer(company):
-    data = gather(company, company.as_of(), 28, fits_on_labels=True)
-    for rows, fit in ((data.rows, data.plan.final), (data.judged, data.plan.judged)):
+    data = gather(company, company.as_of(), 28, needs_labels=True)
+    for rows, fit in ((data.final, data.plan.final), (data.judged, data.plan.judged)):
         assert set(rows["as_of"].unique()) == {pd.Timestamp(cutoff.instant) for cutoff in fit.cutoffs}
         assert rows[["churned", "actual_orders", "actual_spend"]].notna().all().all()
         assert (rows["churned"] == (rows["actual_orders"] == 0)).all()
@@ -98,7 +106,7 @@ def test_snapshots_and_labels_agree_about_who_is_a_customer(company):
 def test_the_future_reaches_no_row(from_lines, simulate):
     """Everything from the hold-out on replaced by a flood: what the judged fit learns from is the same to the bit."""
     lines = simulate(150, 200)
-    honest = gather(from_lines(lines), AsOf.parse("2024-07-18", "UTC"), 28, fits_on_labels=True)
+    honest = gather(from_lines(lines), AsOf.parse("2024-07-18", "UTC"), 28, needs_labels=True)
     flood = pd.DataFrame(
         {
             "customer_id": lines.customer_id.unique(),
@@ -109,7 +117,7 @@ def test_the_future_reaches_no_row(from_lines, simulate):
     past = lines[lines.ordered_at < honest.holdout.naive_utc]
     last = lines[lines.ordered_at == lines.ordered_at.max()]
     changed = gather(from_lines(pd.concat([past, flood, last], ignore_index=True)),
-                     AsOf.parse("2024-07-18", "UTC"), 28, fits_on_labels=True)  # fmt: skip
+                     AsOf.parse("2024-07-18", "UTC"), 28, needs_labels=True)  # fmt: skip
     assert changed.plan == honest.plan
     assert len(honest.judged) > 300
     pd.testing.assert_frame_equal(honest.judged, changed.judged)
@@ -126,21 +134,21 @@ def test_the_judged_fit_learns_nothing_that_became_known_after_the_holdout_cutof
     in_window = (lines.ordered_at >= opens) & (lines.ordered_at < closes)
     late = pd.Timestamp(closes) + pd.Timedelta(days=5)
     data = gather(
-        from_lines(lines.assign(known_at=lines.ordered_at.mask(in_window, late))), as_of, 28, fits_on_labels=True
+        from_lines(lines.assign(known_at=lines.ordered_at.mask(in_window, late))), as_of, 28, needs_labels=True
     )
-    without = gather(from_lines(lines[~in_window]), as_of, 28, fits_on_labels=True)
+    without = gather(from_lines(lines[~in_window]), as_of, 28, needs_labels=True)
     assert data.plan == without.plan == plan
     for rows, expected in zip(data.learned(plan.judged), without.learned(plan.judged), strict=True):
         pd.testing.assert_frame_equal(rows, expected)
     calibration = data.learned(plan.judged)[1]
     assert calibration.churned.all()
     assert calibration.actual_spend.sum() == 0
-    told_in_time = gather(from_lines(lines), as_of, 28, fits_on_labels=True)
+    told_in_time = gather(from_lines(lines), as_of, 28, needs_labels=True)
     assert not told_in_time.learned(plan.judged)[1].churned.all()
     outcomes = ["as_of", "customer_id", "churned", "actual_orders", "actual_spend"]
-    before = data.rows.as_of < pd.Timestamp(plan.holdout.instant)
+    before = data.final.as_of < pd.Timestamp(plan.holdout.instant)
     pd.testing.assert_frame_equal(  # the final fit, later, knows them
-        data.rows.loc[before, outcomes], told_in_time.rows.loc[before, outcomes]
+        data.final.loc[before, outcomes], told_in_time.final.loc[before, outcomes]
     )
 
 

@@ -65,12 +65,10 @@ def test_first_versions_become_champions_and_stand_on_the_shelf(trained, registr
 def test_the_judged_fit_knows_nothing_of_the_holdout(recipe, from_lines, simulate):
     """What customers did after the hold-out cutoff changes the final fit and not one byte of the judged one."""
     lines, as_of = simulate(300, 240), AsOf.parse("2024-08-28", "UTC")
-    honest = gather(from_lines(lines), as_of, HORIZON_DAYS, fits_on_labels=True)
+    honest = gather(from_lines(lines), as_of, HORIZON_DAYS, needs_labels=True)
     past = lines[lines.ordered_at < honest.holdout.naive_utc]
     everyone = past.drop_duplicates("customer_id").assign(ordered_at=pd.Timestamp("2024-08-27 09:00"), amount=99.0)
-    changed = gather(
-        from_lines(pd.concat([past, everyone], ignore_index=True)), as_of, HORIZON_DAYS, fits_on_labels=True
-    )
+    changed = gather(from_lines(pd.concat([past, everyone], ignore_index=True)), as_of, HORIZON_DAYS, needs_labels=True)
     assert changed.plan == honest.plan
     fitted = recipe(settings())
     files = [fitted.files(fitted.fit(data, final=final)) for final in (False, True) for data in (honest, changed)]
@@ -80,7 +78,7 @@ def test_the_judged_fit_knows_nothing_of_the_holdout(recipe, from_lines, simulat
 
 def test_what_serves_predicts_and_has_learned_from_the_latest_closed_window(trained, company):
     artefact = load_champion(settings().shelf, "churn")
-    latest = gather(company, company.as_of(), HORIZON_DAYS, fits_on_labels=True).latest
+    latest = gather(company, company.as_of(), HORIZON_DAYS, needs_labels=True).latest
     probability = ChurnModel.from_files(artefact.files).predict_proba(latest)
     assert ((probability > 0) & (probability < 1)).all()
     assert trained["churn"].judged_on.endswith(artefact.meta["calibration_cutoff"])
@@ -94,7 +92,7 @@ def test_metrics_are_those_of_a_fit_that_never_saw_the_holdout(trained, registry
     """The judged fit, fetched and run again on the hold-out, gives the reported AUC from the records' own labels."""
     result = trained["churn"]
     judged = read_artefact(registry.fetch(registry.version("churn", 1), tmp_path, "judged"), "churn")
-    data = gather(company, company.as_of(), HORIZON_DAYS, fits_on_labels=True)
+    data = gather(company, company.as_of(), HORIZON_DAYS, needs_labels=True)
     assert judged.meta["closed_until"] == data.holdout.instant.isoformat()
     probability = ChurnModel.from_files(judged.files).predict_proba(data.heldout)
     came = label(company, data.holdout, HORIZON_DAYS).churned.to_numpy()
@@ -151,7 +149,7 @@ class ConfusedChurn(ChurnRecipe):
     """Learns from labels of which most were shuffled."""
 
     def fit(self, data, *, final):
-        frames = {"rows": shuffled(data.rows), "judged": shuffled(data.judged)}
+        frames = {"final": shuffled(data.final), "judged": shuffled(data.judged)}
         return super().fit(replace(data, **frames), final=final)
 
 
@@ -170,7 +168,7 @@ class DivergingSegments(SegmentsRecipe):
 
 
 def job(recipe, company, registry, as_of=None):
-    data = gather(company, as_of or company.as_of(), HORIZON_DAYS, fits_on_labels=recipe.fits_on_labels)
+    data = gather(company, as_of or company.as_of(), HORIZON_DAYS, needs_labels=recipe.labels == "needed")
     return run_job(recipe, data, registry, recipe.settings, silent)
 
 

@@ -14,13 +14,15 @@ from training.dataset import gather
 from training.readiness import churn_facts, readiness, repeat_buyers
 
 
-@pytest.mark.parametrize("horizon_days", [7, 30, 45])
+@pytest.mark.parametrize("horizon_days", [7, 30, 45, 90])
 def test_the_grade_is_that_of_the_trained_model(company: Records, horizon_days: int) -> None:
-    data = gather(company, company.as_of(), horizon_days, fits_on_labels=True)
+    data = gather(company, company.as_of(), horizon_days, needs_labels=True)
     assert data.plan is not None
     learn, calibrate = data.learned(data.plan.final)
     later = (calibrate, calibrate["churned"].to_numpy())
-    model = ChurnModel(horizon_days).fit(learn, learn["churned"].to_numpy(), calibration=later)
+    model = ChurnModel(horizon_days, window_days=data.plan.final.window_days).fit(
+        learn, learn["churned"].to_numpy(), calibration=later
+    )
     found = readiness(company, company.as_of(), horizon_days)
     assert found.churn.grade == model.grade_
     for name, value in churn_facts(company, company.as_of(), horizon_days).items():
@@ -41,10 +43,13 @@ def test_repeat_buyers_are_those_the_value_model_learns_from(from_lines: Callabl
 
 def test_too_short_a_log_says_how_long_it_must_be_and_which_horizon_is_possible(company: Records) -> None:
     found = readiness(company, company.as_of(), 90)
-    assert found.churn.grade == "D"
-    assert found.churn.missing == (Shortfall("history_days", 240, 360),)
+    assert found.churn.grade == "C"
+    assert Shortfall("history_days", 240, 360) in found.churn.missing
     assert found.reached_on(360) == date(2024, 12, 25)
-    assert (found.better_horizon_days, found.better_grade) == (60, "C")
+    far = readiness(company, company.as_of(), 200)
+    assert far.churn.grade == "D"
+    assert Shortfall("history_days", 240, 400) in far.churn.missing
+    assert (far.better_horizon_days, far.better_grade) == (60, "C")
 
 
 def test_a_grade_names_every_fact_below_the_next() -> None:
