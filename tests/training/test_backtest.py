@@ -58,9 +58,12 @@ def test_what_comes_after_an_origin_changes_no_prediction_made_there(run, simula
     assert not again.predictions.actual_spend.equals(run.predictions.actual_spend)
 
 
-def test_too_short_a_log_says_what_is_missing(company):
-    with pytest.raises(InsufficientData, match=r"90 days needs \d+ more days of records"):
-        plan_backtest(company, company.as_of(), 90, origins=6)
+def test_a_horizon_too_long_for_closed_windows_is_judged_once_and_what_cannot_be_judged_says_so(company):
+    (fit,) = plan_backtest(company, company.as_of(), 90, origins=6)
+    assert fit.closed_until.day + timedelta(days=90) == company.as_of().day
+    assert fit.window_days < 90
+    with pytest.raises(InsufficientData, match="a horizon of 200 days needs"):
+        plan_backtest(company, company.as_of(), 200, origins=6)
 
 
 def test_a_rival_that_knows_the_outcome_is_called_better(run):
