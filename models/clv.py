@@ -112,7 +112,7 @@ class ClvModel:
         purchases: GeoModel,
         alive: ModifiedBetaGeoModel,
         spend: GammaGammaModel,
-        demand: DemandModel | None,
+        demand: DemandModel | None = None,
     ) -> None:
         self.purchases_, self.alive_, self.spend_, self.demand_ = purchases, alive, spend, demand
         self.__dict__.pop("_futures", None)
