@@ -35,7 +35,7 @@ SHORTEST_WINDOW_DAYS = 14
 ROWS_WORTH_THREADS = 200_000
 
 
-Labels = Literal["needed", "used", "ignored"]
+LabelUse = Literal["needed", "used", "ignored"]
 """Whether a model can be fitted without closed windows."""
 
 
@@ -156,7 +156,7 @@ class Data:
         """Say which customers a recipe is judged on."""
         return f"{self.customers:,} customers over {self.horizon_days} days from {self.holdout.day}"
 
-    def used(self, labels: Labels) -> dict[str, Used]:
+    def used(self, labels: LabelUse) -> dict[str, Used]:
         """Return what is learned from and judged on, by context."""
         frames = {"holdout": self.heldout}
         if labels != "needed":
@@ -282,14 +282,14 @@ def days_for_a_fit(window_days: int) -> int:
     return least_history_days(window_days) + 2 * window_days
 
 
-def days_needed(horizon_days: int, labels: Labels) -> int:
+def days_needed(horizon_days: int, labels: LabelUse) -> int:
     """Return how many days of records a training needs: one closed window and what it learns from before that."""
     if labels == "needed":
         return horizon_days + days_for_a_fit(min(horizon_days, SHORTEST_WINDOW_DAYS))
     return horizon_days + least_history_days(horizon_days)
 
 
-def _require(records: Records, end: AsOf, horizon_days: int, labels: Labels) -> None:
+def _require(records: Records, end: AsOf, horizon_days: int, labels: LabelUse) -> None:
     have, need = max(0, (end.day - first_day(records)).days), days_needed(horizon_days, labels)
     if have >= need:
         return

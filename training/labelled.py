@@ -21,7 +21,7 @@ from features.table_file import read_table, require_column
 from models.table_churn import Groups, Labels, require_both, stratified_folds
 from models.table_columns import numbers, texts
 from perennial.errors import InsufficientData, SourceError
-from training.dataset import Used
+from training.dataset import LabelUse, Used
 from training.metrics import Floats
 
 FOLDS = 5
@@ -106,7 +106,7 @@ class LabelledTable:
         """Every row: each is left out once in each draw of the folds."""
         return self.latest
 
-    def used(self, *, fits_on_labels: bool) -> dict[str, Used]:
+    def used(self, labels: LabelUse) -> dict[str, Used]:
         """Return the rows' fingerprint."""
         digest = hashlib.sha256(repr((self.question.label, self.positive, list(self.latest.columns))).encode())
         digest.update(self.key.tobytes() + self.labels.tobytes())

@@ -10,7 +10,7 @@ import pandas as pd
 
 from models.artefact import Artefact
 from perennial.settings import Settings
-from training.dataset import Data, Labels, Used
+from training.dataset import Data, LabelUse, Used
 from training.metrics import Comparison, Floats, Interval
 from training.promote import JUDGED_PATH
 
@@ -49,7 +49,7 @@ class Material(Protocol):
     def latest(self) -> pd.DataFrame:
         """Rows that the final fit must be able to tell apart."""
 
-    def used(self, labels: Labels) -> dict[str, Used]:
+    def used(self, labels: LabelUse) -> dict[str, Used]:
         """Return what is learned from and judged on, by context."""
 
     def about(self) -> dict[str, Any]:
@@ -89,7 +89,7 @@ class Recipe(ABC, Generic[Model, Ground]):
     ranking: ClassVar[str]
     chance: ClassVar[float]
     gated_by: ClassVar[tuple[str, ...]]
-    labels: ClassVar[Labels]
+    labels: ClassVar[LabelUse]
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

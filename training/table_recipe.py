@@ -46,7 +46,7 @@ class TableChurnRecipe(Recipe[TableChurnModel | LeftOut, LabelledTable]):
     ranking = "auc"
     chance = 0.5
     gated_by = ("log_loss", "calibration_error")
-    fits_on_labels = True
+    labels = "needed"
 
     def __init__(self, settings: Settings, name: str, offer: RetentionOffer) -> None:
         super().__init__(settings)

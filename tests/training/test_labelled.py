@@ -119,6 +119,6 @@ def test_the_order_in_the_file_changes_nothing(tmp_path):
     one, other = read(tmp_path, id="customer"), read(tmp_path, TABLE.sample(frac=1, random_state=1), id="customer")
     pd.testing.assert_frame_equal(one.latest, other.latest)
     assert (one.folds == other.folds).all()
-    assert one.used(fits_on_labels=True) == other.used(fits_on_labels=True)
+    assert one.used("needed") == other.used("needed")
     changed = read(tmp_path, TABLE.assign(tenure=TABLE.tenure.where(TABLE.index > 0, 99)), id="customer")
-    assert changed.used(fits_on_labels=True) != one.used(fits_on_labels=True)
+    assert changed.used("needed") != one.used("needed")
