@@ -7,7 +7,7 @@ stays true. With too few customers the purchases model stands alone, and the gra
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Self
 
 import numpy as np
@@ -25,10 +25,11 @@ from models.calibration import (
     simplest_adequate,
 )
 from models.matrix import Floats, columns_of, require_columns
-from models.openmp import load_lightgbm, read_booster
+from models.openmp import read_booster
 from models.shares import TreeShares
 from models.silence import BTYD_FEATURES, DRIVERS, SUMMARY, SilenceModel
 from models.sufficiency import EXTRAPOLATED_GRADE, Facts, enough_for_trees, grade
+from models.trees import Boosting, grow
 from perennial.errors import ArtefactError, InsufficientData
 
 Labels = NDArray[np.bool_]
@@ -37,21 +38,9 @@ BLENDS = (0.0, 0.25, 0.5, 0.75)
 FILE, TREES_FILE = "churn.json", "trees.txt"
 
 
-@dataclass(frozen=True, slots=True)
-class Boosting:
-    """Shape of the trees; few and small keeps exact contributions cheap.
-
-    Chosen by AUC and log loss on windows before the last one of Complete Journey (28 days) and Online Retail
-    (90 days), never on the last: smaller leaves and faster learning were worse on both.
-    """
-
-    trees: int = 120
-    leaves: int = 15
-    learning_rate: float = 0.03
-    min_leaf_rows: int = 200
-    l2: float = 10.0
-    feature_share: float = 0.6
-    row_share: float = 0.7
+# Chosen by AUC and log loss on windows before the last one of Complete Journey (28 days) and Online Retail (90 days),
+# never on the last: smaller leaves and faster learning were worse on both.
+SHAPE = Boosting(trees=120, leaves=15, learning_rate=0.03)
 
 
 class ChurnModel:
@@ -78,7 +67,7 @@ class ChurnModel:
         self.window_days = horizon_days if window_days is None else window_days
         self.num_threads = num_threads
         self.seed = seed
-        self.boosting = boosting or Boosting()
+        self.boosting = boosting or SHAPE
         self._use(None)
 
     def fit(self, X: pd.DataFrame, y: ArrayLike, *, calibration: tuple[pd.DataFrame, ArrayLike]) -> Self:
@@ -223,30 +212,16 @@ class ChurnModel:
         self.feature_names_ = DRIVERS
         if self.facts_.boosted:
             self.feature_names_ = (*names, *BTYD_FEATURES)
-            self._use(self._grow(np.column_stack([matrix[:, varies], self.silence_.features(X)]), labels))
-
-    def _grow(self, matrix: Floats, labels: Labels) -> Any:
-        lightgbm, shape = load_lightgbm(), self.boosting
-        parameters = {
-            "objective": "binary",
-            "verbosity": -1,
-            "num_threads": self.num_threads,
-            "deterministic": True,
-            "force_row_wise": True,
-            "seed": self.seed,
-            "num_leaves": shape.leaves,
-            "learning_rate": shape.learning_rate,
-            # small bases still need leaves: never more than a tenth of the rows each
-            "min_data_in_leaf": min(shape.min_leaf_rows, len(labels) // 10),
-            "lambda_l2": shape.l2,
-            "feature_fraction": shape.feature_share,
-            "bagging_fraction": shape.row_share,
-            "bagging_freq": 1,
-        }
-        rows = lightgbm.Dataset(matrix, labels.astype(np.float64), feature_name=list(self.feature_names_))
-        grown = lightgbm.train(parameters, rows, shape.trees)
-        # scored from its own text from the first moment, so that a saved model cannot differ
-        return read_booster(grown.model_to_string())
+            booster = grow(
+                np.column_stack([matrix[:, varies], self.silence_.features(X)]),
+                labels,
+                self.boosting,
+                objective="binary",
+                seed=self.seed,
+                num_threads=self.num_threads,
+                names=self.feature_names_,
+            )
+            self._use(booster)
 
     def _choose_blend(self, X: pd.DataFrame, labels: Labels) -> float:
         if self._booster is None:

@@ -7,7 +7,7 @@ stands alone.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from typing import Any, Self
 
 import numpy as np
@@ -18,9 +18,10 @@ from models.artefact import json_file, read_json_file
 from models.calibration import Calibration, cross_validated_losses, fit_calibration, simplest_adequate
 from models.linear import Linear
 from models.matrix import Floats
-from models.openmp import load_lightgbm, read_booster
+from models.openmp import read_booster
 from models.shares import TreeShares
 from models.table_columns import Columns
+from models.trees import Boosting, grow
 from perennial.errors import ArtefactError, InsufficientData
 
 Labels = NDArray[np.bool_]
@@ -34,17 +35,10 @@ INNER_FOLDS = 3
 BLENDS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Trees:
-    """Shape of the trees."""
-
-    trees: int
-    leaves: int
-    learning_rate: float
-
-
 # Small trees until rows are many: by log loss on other folds neither is far from the best anywhere between.
-FEW, MANY, MANY_ROWS = Trees(300, 6, 0.03), Trees(300, 15, 0.05), 20_000
+FEW = Boosting(trees=300, leaves=6, learning_rate=0.03, min_leaf_rows=30, feature_share=0.5, bins=63)
+MANY = replace(FEW, leaves=15, learning_rate=0.05)
+MANY_ROWS = 20_000
 
 
 def stratified_folds(labels: Labels, groups: Groups, folds: int, seed: int) -> NDArray[np.intp]:
@@ -135,7 +129,7 @@ class TableChurnModel:
             model = cls(num_threads=num_threads, seed=int(state["seed"]))
             model.columns_ = Columns.from_json(state["columns"])
             model.notes_ = tuple(state["notes"])
-            model.shape_ = Trees(**state["shape"]) if state["shape"] else None
+            model.shape_ = Boosting(**state["shape"]) if state["shape"] else None
             model.blend_ = float(state["blend"])
             model.linear_ = Linear.from_json(state["linear"])
             model.calibration_ = Calibration.from_json(state["calibration"])
@@ -173,27 +167,8 @@ class TableChurnModel:
             log_odds[held] = fit(matrix[~held], labels[~held])(matrix[held])
         return log_odds
 
-    def _grow(self, shape: Trees, matrix: Floats, labels: Labels) -> Any:
-        lightgbm = load_lightgbm()
-        parameters = {
-            "objective": "binary",
-            "verbosity": -1,
-            "num_threads": self.num_threads,
-            "deterministic": True,
-            "force_row_wise": True,
-            "seed": self.seed,
-            "num_leaves": shape.leaves,
-            "learning_rate": shape.learning_rate,
-            "max_bin": 63,
-            "min_data_in_leaf": 30,
-            "lambda_l2": 10.0,
-            "feature_fraction": 0.5,
-            "bagging_fraction": 0.7,
-            "bagging_freq": 1,
-        }
-        grown = lightgbm.train(parameters, lightgbm.Dataset(matrix, labels.astype(np.float64)), shape.trees)
-        # scored from its own text from the first moment, so that a saved model cannot differ
-        return read_booster(grown.model_to_string())
+    def _grow(self, shape: Boosting, matrix: Floats, labels: Labels) -> Any:
+        return grow(matrix, labels, shape, objective="binary", seed=self.seed, num_threads=self.num_threads)
 
     def _raw(self, booster: Any) -> Any:
         return lambda matrix: np.asarray(
