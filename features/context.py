@@ -8,8 +8,8 @@ import pandas as pd
 
 from features import habits, offers
 from features.contract import CONTACT_CHANNELS
-from features.engine import fetch
 from features.occasions import view
+from features.plan import rows_at
 from features.records import AsOf, Records
 from features.windows import seen
 
@@ -25,7 +25,7 @@ def build_context(records: Records, as_of: AsOf) -> pd.DataFrame:
     ``consented_channels`` (lists: those of CONTACT_CHANNELS open to marketing), ``last_offer_at``, ``last_action_id``,
     ``first_order_at``, ``last_order_at`` (datetime64[us, UTC]). What is not known is NaN, NaT or None.
     """
-    return completed(fetch(context_expression(records, as_of).order_by("customer_id")), Defaults.of(records))
+    return completed(rows_at(records, as_of, _context_in_order).to_pandas(), Defaults.of(records))
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,10 @@ def completed(frame: pd.DataFrame, defaults: Defaults) -> pd.DataFrame:
     ]
     columns = ("favourite_category", "favourite_channel", "consented_channels", "last_offer_at", "last_action_id")
     return frame[["customer_id", *ATTRIBUTES, *columns, "first_order_at", "last_order_at"]]
+
+
+def _context_in_order(records: Records, as_of: AsOf) -> ibis.Table:
+    return context_expression(records, as_of).order_by("customer_id")
 
 
 def context_expression(records: Records, as_of: AsOf) -> ibis.Table:
@@ -107,7 +111,7 @@ def _consents(records: Records, as_of: AsOf) -> ibis.Table:
     """
     consents = seen(records.tables["consents"], "occurred_at", as_of)
     consents = consents.filter(consents.purpose.fill_null("marketing") == "marketing")
-    channels = ibis.memtable({"contact": list(CONTACT_CHANNELS)}, schema={"contact": "string"})
+    channels = ibis.array(list(CONTACT_CHANNELS)).unnest().name("contact").as_table()
     about = consents.channel.fill_null(channels.contact) == channels.contact
     words = consents.join(channels, about)
     rank = ibis.row_number().over(

@@ -19,7 +19,7 @@ from ibis.backends.duckdb import Backend
 from features.contract import TABLES
 from features.formulas import snapshot_of
 from features.inputs import identifier
-from features.occasions import Collapsed, Log, collapse, log_of, view
+from features.occasions import Collapsed, collapse, log_of, view
 from features.records import AsOf, Records
 from features.windows import cutoff_columns
 
@@ -67,25 +67,36 @@ def runs_plans(records: Records) -> bool:
 @cache
 def log_plan(features: tuple[str, ...]) -> Plan:
     """Compile the snapshot over the canonical tables."""
-    return _compiled(features, lambda records: view(records, _MOMENT))
+    return _compiled(lambda records: snapshot_of(view(records, _MOMENT), features).order_by("customer_id"))
 
 
 @cache
 def collapsed_plan(features: tuple[str, ...]) -> Plan:
     """Compile the snapshot over order lines that were collapsed before."""
 
-    def log(records: Records) -> Log:
+    def rows(records: Records) -> ibis.Table:
         shapes = collapse(records, [_MOMENT, _MOMENT])
         parts = {name: _table(name, getattr(shapes, name).schema()) for name in _PARTS}
         shared = Collapsed(**parts)
-        return log_of(records, _MOMENT, shared.orders_at(_NUMBER), shared.categories_at(_NUMBER))
+        log = log_of(records, _MOMENT, shared.orders_at(_NUMBER), shared.categories_at(_NUMBER))
+        return snapshot_of(log, features).order_by("customer_id")
 
-    return _compiled(features, log)
+    return _compiled(rows)
 
 
-def _compiled(features: tuple[str, ...], log: Callable[[Records], Log]) -> Plan:
+def rows_at(records: Records, moment: AsOf, build: Callable[[Records, AsOf], ibis.Table]) -> pa.Table:
+    """Run an expression over records at an instant; where compiled statements run, it is compiled once a process."""
+    return _plan_of(build).run(records, moment) if runs_plans(records) else build(records, moment).to_pyarrow()
+
+
+@cache
+def _plan_of(build: Callable[[Records, AsOf], ibis.Table]) -> Plan:
+    return _compiled(lambda records: build(records, _MOMENT))
+
+
+def _compiled(build: Callable[[Records], ibis.Table]) -> Plan:
     tables = {name: _table(name, table.schema) for name, table in TABLES.items()}
-    text = _sql(snapshot_of(log(Records(tables, "UTC", "XXX")), features).order_by("customer_id"))
+    text = _sql(build(Records(tables, "UTC", "XXX")))
     values = {**cutoff_columns(_MOMENT), "number": ibis.literal(_NUMBER, type="int16")}
     read = []
     for name, value in values.items():
