@@ -1,7 +1,7 @@
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name) 2>/dev/null)))
 BIN := .venv/bin
 
-.PHONY: demo test lint bench serve lock clean
+.PHONY: demo test lint bench bench-clv serve lock clean
 
 demo: .venv/installed
 	$(BIN)/perennial demo
@@ -19,6 +19,9 @@ bench: .venv/installed
 	$(BIN)/python -m benchmarks.clv
 	$(BIN)/python -m benchmarks.api
 
+bench-clv: .venv/installed .venv-bench/installed
+	$(BIN)/python -m benchmarks.clv --nuts .venv-bench/bin/python
+
 serve: .venv/installed
 	$(BIN)/perennial serve
 
@@ -31,9 +34,16 @@ serve: .venv/installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+.venv-bench/installed: benchmarks/requirements.lock
+	$(or $(PYTHON),python3) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement benchmarks/requirements.lock
+	@touch $@
+
 lock:
 	uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-annotate --no-header --output-file requirements.lock
+	uv pip compile --group bench --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-annotate --no-header --output-file benchmarks/requirements.lock
 
 clean:
-	rm -rf .venv demo .perennial
+	rm -rf .venv .venv-bench demo .perennial

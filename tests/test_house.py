@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pytest
 import typer
 from typer.main import get_command
 
@@ -42,8 +43,9 @@ def test_every_option_has_help() -> None:
             assert all(option.help for option in inner.params if isinstance(option, typer.core.TyperOption)), name
 
 
-def test_lock_is_pinned_by_hash_and_names_no_host() -> None:
-    lines = (ROOT / "requirements.lock").read_text().splitlines()
+@pytest.mark.parametrize("lock", ["requirements.lock", "benchmarks/requirements.lock"])
+def test_lock_is_pinned_by_hash_and_names_no_host(lock: str) -> None:
+    lines = (ROOT / lock).read_text().splitlines()
     pins = [line for line in lines if re.match(r"[a-z0-9]", line)]
     assert pins
     assert all("==" in line for line in pins)
