@@ -14,10 +14,10 @@ from models.demand import FILE as DEMAND_FILE
 from models.demand import DemandModel, Forecaster, fit_spend
 from models.futures import Futures, Histories
 from models.histories import collapse
-from models.matrix import Floats
+from models.matrix import Floats, require_columns
 from models.purchases import BetaGeoModel, GeoModel, ModifiedBetaGeoModel
 from models.spend import GammaGammaModel
-from models.summary import read_columns, read_history
+from models.summary import HISTORY, read_columns, read_history
 from perennial.errors import ArtefactError, InsufficientData, SourceError
 
 _MIN_REPEAT_BUYERS = 50
@@ -148,8 +148,13 @@ class ClvModel:
         ``margin_rate`` (one, or one per customer, 0 to 1) turns revenue into margin in the ``clv`` columns; without it
         they are revenue. ``low`` and ``high`` are the 5th and 95th percentile of what will really happen, so a mean can
         lie above ``high`` when almost surely nothing happens. ``next_order_days`` is a median, NaN when the customer
-        more likely never buys again.
+        more likely never buys again. Customers without history (T is 0, or frequency, recency and T are all missing:
+        never seen) get what holds for the population, and ``from_population`` is true.
         """
+        require_columns(snapshot, HISTORY)
+        unseen = snapshot[list(HISTORY)].isna().all(axis=1)
+        if unseen.any():
+            snapshot = snapshot.assign(**{name: snapshot[name].where(~unseen, 0.0) for name in HISTORY})
         margin = _margin(margin_rate, len(snapshot))
         alive = None if churn_probability is None else self._there(snapshot, horizon_days, churn_probability)
         value, if_buys, if_not = self._purchase_values(snapshot, horizon_days, alive)
@@ -170,6 +175,7 @@ class ClvModel:
                 "clv_if_buys": if_buys * per_purchase,
                 "clv_if_not": if_not * per_purchase,
                 "next_order_days": self.purchases_.predict_next_purchase(snapshot, alive=alive),
+                "from_population": (snapshot["T"] == 0) & (snapshot["frequency"] == 0),
             },
             index=snapshot.index,
         )

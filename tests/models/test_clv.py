@@ -92,7 +92,8 @@ def test_value_is_the_mix_of_buying_and_not_buying(model, snapshot, horizon):
 def test_the_models_own_churn_probability_changes_nothing(model, snapshot, prediction):
     own = model.purchases_.predict_no_purchase(snapshot, horizon_days=90)
     told = model.predict(snapshot, horizon_days=90, churn_probability=own)
-    expectations = [name for name in prediction if not name.endswith(("_low", "_high")) and name != "p_alive"]
+    other = ("_low", "_high", "p_alive", "from_population")
+    expectations = [name for name in prediction if not name.endswith(other)]
     np.testing.assert_allclose(told[expectations], prediction[expectations], rtol=1e-6, atol=1e-9)
 
 
@@ -214,7 +215,7 @@ def test_a_customer_with_a_hundred_thousand_orders_has_a_finite_interval(model):
     row = model.predict(busy, horizon_days=90).iloc[0]
     assert row["expected_orders_low"] <= row["expected_orders"] <= row["expected_orders_high"]
     assert row["expected_orders_low"] < row["expected_orders_high"] < 2e4
-    assert np.isfinite(row).all()
+    assert np.isfinite(row.astype(float)).all()
 
 
 def test_a_customer_without_history_gets_the_population(model):
@@ -223,6 +224,18 @@ def test_a_customer_without_history_gets_the_population(model):
     p, q, v = model.spend_.params_.values()
     assert row["expected_order_value"] == pytest.approx(p * v / (q - 1))
     assert 0 < row["clv"] < row["clv_high"]
+    assert row["from_population"]
+
+
+def test_a_customer_never_seen_gets_the_population_and_one_with_history_does_not(model, snapshot):
+    unseen = pd.DataFrame(np.nan, index=["?"], columns=["frequency", "recency", "T", "monetary_value"])
+    new = pd.DataFrame({"frequency": [0.0], "recency": [0.0], "T": [0.0], "monetary_value": [np.nan]}, index=["?"])
+    pd.testing.assert_frame_equal(model.predict(unseen), model.predict(new))
+    assert model.predict(unseen)["from_population"].all()
+    assert not model.predict(snapshot.head(50))["from_population"].any()
+    half = new.assign(recency=np.nan)
+    with pytest.raises(SourceError, match="recency must be finite"):
+        model.predict(half)
 
 
 def test_too_little_to_learn_from_is_said(snapshot):
