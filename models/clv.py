@@ -24,7 +24,7 @@ _MIN_REPEAT_BUYERS = 50
 _DAYS_PER_YEAR = 365.0
 _TAILS = (0.05, 0.95)
 _FILE = "clv.json"
-HISTORY = ("frequency", "recency", "T", "monetary_value")  # snapshot columns that fitting reads
+_FITTED_ON = (*HISTORY, "monetary_value")  # snapshot columns that fitting reads
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class ClvModel:
     @property
     def inputs(self) -> tuple[str, ...]:
         """Snapshot columns that scoring reads, once fitted."""
-        return tuple(dict.fromkeys((*HISTORY, *(self.demand_.inputs if self.demand_ else ()))))
+        return tuple(dict.fromkeys((*_FITTED_ON, *(self.demand_.inputs if self.demand_ else ()))))
 
     def fit(self, snapshot: pd.DataFrame, demand: DemandModel | None = None) -> Self:
         """Fit on frequency, recency, T (days) and monetary_value, one row per customer.
