@@ -165,22 +165,34 @@ def features(
     as_of: AsOfOption = None,
     engine: EngineOption = Engine.DUCKDB,
 ) -> None:
-    """Write the snapshot: one row of behavioural features per customer at an instant."""
+    """Write the snapshot: one row of behavioural features per customer at an instant.
+
+    It is kept in the home as well; asked for again, only customers whose past has changed are computed.
+    """
     from features.snapshot import build_snapshot
+    from features.store import SnapshotStore
+    from perennial.settings import settings
 
     if output.is_dir() or not output.name:
         raise OutputError(f"{output} is a folder; --output is the Parquet file to write")
     records = _records(source)
     instant = records.as_of(as_of)
     with _working(f"Building features as of {instant.day} …"):
-        with _on(engine, records) as moved:
-            snapshot = build_snapshot(moved, instant)
+        if engine is Engine.DUCKDB:
+            kept = SnapshotStore(settings().snapshots).snapshot(records, instant)
+            snapshot, computed = kept.snapshot, kept.computed
+        else:
+            with _on(engine, records) as moved:
+                snapshot = build_snapshot(moved, instant)
+            computed = len(snapshot)
         try:
             with replacing(output) as partial:
                 snapshot.to_parquet(partial, index=False)
         except OSError as error:
             raise OutputError(f"{output} could not be written ({error}); nothing there was changed") from error
     typer.echo(f"{len(snapshot):,} customers × {snapshot.shape[1] - 2} features as of {instant.day} → {output}")
+    if computed < len(snapshot):
+        typer.echo(f"{computed:,} customers computed; the rows of the others were kept from an earlier run")
 
 
 @app.command()

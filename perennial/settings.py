@@ -33,6 +33,11 @@ class Settings(BaseSettings):
         return self.tracking_uri or f"sqlite:///{(self.home / 'mlflow.db').resolve()}"
 
     @property
+    def snapshots(self) -> Path:
+        """Folder of kept snapshots."""
+        return self.home / "snapshots"
+
+    @property
     def shelf(self) -> Path:
         """Folder of published champions: what serving reads instead of the registry."""
         return self.home / "models"

@@ -127,6 +127,15 @@ def test_features_writes_one_row_per_customer(source: Path) -> None:
     assert done.stdout.startswith("2 customers")
 
 
+def test_features_asked_for_again_are_found_not_computed(source: Path) -> None:
+    asked = ("features", "--source", source.name, "--output")
+    first = perennial(*asked, "first.parquet", cwd=source.parent)
+    again = perennial(*asked, "again.parquet", cwd=source.parent)
+    assert "kept from an earlier run" not in first.stdout
+    assert "0 customers computed" in again.stdout
+    assert (source.parent / "first.parquet").read_bytes() == (source.parent / "again.parquet").read_bytes()
+
+
 def test_init_drafts_what_check_then_reads(source: Path) -> None:
     source.unlink()
     done = perennial("init", "orders.csv", "--output", "source.toml", cwd=source.parent)
