@@ -1,10 +1,10 @@
-"""What goes into a customer's baskets: size, breadth and price."""
+"""What goes into a customer's baskets: size, breadth and the categories' own rhythms."""
 
 from typing import Any
 
 import ibis
 
-from features.windows import KEYS, flag, ratio, units
+from features.windows import KEYS, days_between, days_since, flag, ratio, units
 
 SHARE_STEPS = 1e9  # squares of shares in whole billionths still fit 64 bits, and add up exactly
 
@@ -16,27 +16,53 @@ def from_orders(orders: ibis.Table) -> dict[str, Any]:
         "lines_bought": orders.lines_bought.sum(),
         "quantity": orders.quantity.sum(),
         "baskets_with_quantity": orders.quantity.count(),
-        "discount": orders.discount.sum(),
-        "lines_discounted": orders.lines_discounted.sum(),
-        "lines_discount_known": orders.lines_discount_known.sum(),
     }
 
 
 def by_category(categories: ibis.Table) -> ibis.Table:
-    """Return breadth and concentration of spend per customer and cutoff; null where no line has a category."""
+    """Return breadth and concentration of spend, and what is due, per customer.
+
+    Null where no line has a category. A category bought on two days or more is due when its silence is longer than
+    the mean gap between those days. The favourite is the one most spent on; of several, the one bought last.
+    """
     total = categories.gross.sum().over(group_by=KEYS)
     share = (ratio(categories.gross, total) * SHARE_STEPS).round().cast("int64")
-    shares = categories.mutate(square=share * share)
-    return shares.group_by(*KEYS).aggregate(category_breadth=shares.count(), square_sum=shares.square.sum())
+    gap = ratio(days_between(categories.latest_day, categories.first_day), categories.days - 1)
+    silence = days_since(categories.last_day, categories.latest_day)
+    known = categories.mutate(square=share * share, overdue=ratio(silence, gap), silence=silence)
+    # categories of equal spend are one, so that the favourite is found without ranking
+    levels = known.group_by(*KEYS, "gross").aggregate(
+        categories=known.count(),
+        square_sum=known.square.sum(),
+        recent=flag(known.latest_at >= known.since_90d).sum(),
+        rhythmic=known.overdue.count(),
+        due=flag(known.overdue > 1.0).sum(),
+        silence=known.silence.min(),
+        overdue=known.overdue.min(),
+    )
+    return levels.group_by(*KEYS).aggregate(
+        category_breadth=levels.categories.sum(),
+        square_sum=levels.square_sum.sum(),
+        category_breadth_90d=levels.recent.sum(),
+        categories_rhythmic=levels.rhythmic.sum(),
+        categories_due=levels.due.sum(),
+        category_gross=(levels.gross * levels.categories).sum(),
+        favourite_gross=levels.gross.max(),
+        favourite_silence=levels.silence.argmax(levels.gross),
+        favourite_overdue=levels.overdue.argmax(levels.gross),
+    )
 
 
 def derive(row: ibis.Table) -> dict[str, Any]:
-    """Features of the group; a price before discount is the net amount plus the discount."""
+    """Features of the group."""
     return {
         "basket_lines_mean": ratio(row.lines_bought, row.baskets),
         "basket_quantity_mean": ratio(units(row.quantity), row.baskets_with_quantity),
         "category_breadth": row.category_breadth,
+        "category_breadth_90d": row.category_breadth_90d,
         "category_concentration": row.square_sum.cast("float64") / (SHARE_STEPS * SHARE_STEPS),
-        "discount_share": ratio(row.discount, row.discount + row.gross_total),
-        "discounted_line_share": ratio(row.lines_discounted, row.lines_discount_known),
+        "favourite_category_share": ratio(row.favourite_gross, row.category_gross),
+        "days_since_favourite_category": row.favourite_silence,
+        "favourite_category_overdue_ratio": row.favourite_overdue,
+        "categories_due_share": ratio(row.categories_due, row.categories_rhythmic),
     }

@@ -11,7 +11,7 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Literal
 
-Unit = Literal["count", "days", "money", "share", "mean", "times", "trend", "score"]
+Unit = Literal["count", "days", "money", "share", "mean", "times", "trend", "score", "points", "index"]
 Direction = Literal["good", "bad", "neutral"]
 Language = Literal["en", "zh"]
 TREND_WORDS = MappingProxyType(
@@ -27,6 +27,8 @@ class Feature:
     """One snapshot column.
 
     ``direction`` says whether a high value speaks for staying (good), for leaving (bad) or depends (neutral).
+    ``kept_for`` names what shows its use or reads it, as the head of ``catalogue.toml`` explains; what is kept for no
+    more than description is no ``model_input``.
     ``raises`` and ``lowers`` are the sentences for a customer whose value raises or lowers the risk of leaving,
     ``absent`` the one for a customer whose value is undefined; braces name snapshot columns.
     """
@@ -36,6 +38,7 @@ class Feature:
     unit: Unit
     direction: Direction
     model_input: bool
+    kept_for: tuple[str, ...]
     meaning_en: str
     meaning_zh: str
     raises_en: str
@@ -86,6 +89,10 @@ class _Number:
             return f"{value:.0%}"
         if unit == "money":
             return f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.2f}"
+        if unit == "points":
+            return f"{value:+,.1f}"
+        if unit == "index":
+            return f"{value:.2f}"
         if unit in ("mean", "times"):
             return f"{value:,.1f}"
         return f"{value:,.0f}"
@@ -125,7 +132,7 @@ def _load() -> Mapping[str, Feature]:
     facts = tomllib.loads(files("features").joinpath("catalogue.toml").read_text(encoding="utf-8"))
     return MappingProxyType(
         {
-            name: Feature(name=name, group=group, **{"model_input": True, **fact})
+            name: Feature(name=name, group=group, **{"model_input": True, **fact, "kept_for": tuple(fact["kept_for"])})
             for group, members in facts.items()
             for name, fact in members.items()
         }

@@ -7,14 +7,29 @@ from typing import Any
 import ibis
 import ibis.expr.operations as ops
 
-from features import basket, cadence, engagement, habits, offers, purchase, returns
+from features import (
+    basket,
+    cadence,
+    engagement,
+    habits,
+    influence,
+    offers,
+    price,
+    purchase,
+    returns,
+    service,
+    trend,
+)
 from features.catalogue import FEATURES
 from features.contract import TABLES
 from features.occasions import Log, view
 from features.records import AsOf, Records
 from features.windows import KEYS
 
-DERIVED = (purchase, cadence, basket, habits, returns, offers, engagement)
+FROM_OCCASIONS = (purchase, cadence, trend)
+FROM_ORDERS = (purchase, trend, basket, price, habits, returns)
+FROM_INTERACTIONS = (engagement, service, influence)
+DERIVED = (purchase, cadence, trend, basket, price, habits, returns, offers, engagement, service, influence)
 
 
 def snapshot_of(log: Log, features: Sequence[str]) -> ibis.Table:
@@ -46,8 +61,8 @@ def totals(log: Log, wanted: Collection[str] | None = None) -> ibis.Table:
         habits.by_channel(habits.channel_orders(log.orders)),
         offers.by_offer(log.offers, log.outcomes),
         offers.by_redemption(log.outcomes),
-        engagement.by_interaction(log.interactions),
-        engagement.by_opinion(log.interactions),
+        _over_interactions(log.interactions),
+        service.by_opinion(log.interactions),
         _creation(log.customers),
     )
     for number, part in enumerate(parts):  # one chain of joins without a projection between: half the SQL
@@ -67,16 +82,20 @@ def _kept(part: ibis.Table, wanted: Collection[str] | None) -> ibis.Table:
 
 
 def _over_occasions(occasions: ibis.Table) -> ibis.Table:
-    return occasions.group_by(*KEYS).aggregate(
-        **purchase.from_occasions(occasions), **cadence.from_occasions(occasions)
-    )
+    return _aggregated(occasions, (group.from_occasions(occasions) for group in FROM_OCCASIONS))
 
 
 def _over_orders(orders: ibis.Table) -> ibis.Table:
-    groups = (purchase, basket, habits, returns)
-    return orders.group_by(*KEYS).aggregate(
-        **{name: total for group in groups for name, total in group.from_orders(orders).items()}
-    )
+    return _aggregated(orders, (group.from_orders(orders) for group in FROM_ORDERS))
+
+
+def _over_interactions(interactions: ibis.Table) -> ibis.Table:
+    return _aggregated(interactions, (group.from_interactions(interactions) for group in FROM_INTERACTIONS))
+
+
+def _aggregated(events: ibis.Table, totals_of_groups: Iterable[Mapping[str, Any]]) -> ibis.Table:
+    whole = {name: total for totals in totals_of_groups for name, total in totals.items()}
+    return events.group_by(*KEYS).aggregate(**whole)
 
 
 def _creation(customers: ibis.Table) -> ibis.Table:

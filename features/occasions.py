@@ -51,9 +51,9 @@ class Collapsed:
         return whole.union(_orders(self.torn.filter(self.torn.first_cutoff <= number)))
 
     def categories_at(self, number: int) -> ibis.Table:
-        """Return gross spend per customer and category as one cutoff sees it."""
+        """Return gross spend and days per customer and category as one cutoff sees them."""
         parts = self.categories.filter(self.categories.first_cutoff <= number)
-        return parts.group_by(*KEYS, "category").aggregate(gross=parts.gross.sum())
+        return _by_category(parts, days=parts.days.sum())
 
 
 def collapse(
@@ -69,14 +69,15 @@ def collapse(
     return Collapsed(
         orders=orders,
         torn=keep(lines.semi_join(torn, ORDER)),
-        categories=keep(_categories(lines, "first_cutoff")),
+        categories=keep(_category_parts(lines)),
     )
 
 
 def view(records: Records, moment: AsOf) -> Log:
     """Return the log as seen from one instant."""
     lines = seen(records.tables["orders"], "ordered_at", moment)
-    return log_of(records, moment, _orders(lines), _categories(lines))
+    days = _category_days(lines)
+    return log_of(records, moment, _orders(lines), _by_category(days, days=days.count()))
 
 
 def log_of(records: Records, moment: AsOf, orders: ibis.Table, categories: ibis.Table) -> Log:
@@ -124,7 +125,29 @@ def _occasions(orders: ibis.Table) -> ibis.Table:
     return occasions.mutate(gap=occasions.day.delta(occasions.day.lag().over(before), unit="day"))
 
 
-def _categories(lines: ibis.Table, *also_by: str) -> ibis.Table:
-    """Return gross spend per customer and category bought; lines without a category are left out."""
-    bought = lines.filter(~lines.is_return, lines.category.notnull())
-    return bought.group_by(*KEYS, "category", *also_by).aggregate(gross=micro(bought.amount).sum())
+def _category_days(lines: ibis.Table, *also_by: str) -> ibis.Table:
+    """Return one row per customer, category and local day bought; lines without a category are left out."""
+    bought = lines.filter(~lines.is_return, lines.category.notnull()).mutate(day=lines.local_at.date())
+    days = bought.group_by(*KEYS, "category", "day", *also_by).aggregate(
+        gross=micro(bought.amount).sum(), latest_at=bought.ordered_at.max()
+    )
+    return days.mutate(first_day=days.day, latest_day=days.day)
+
+
+def _category_parts(lines: ibis.Table) -> ibis.Table:
+    """Return one row per customer, category and first cutoff; a day counts from the first that sees a line of it."""
+    days = _category_days(lines, "first_cutoff")
+    begun = days.group_by(*KEYS, "category", "day").aggregate(first_cutoff=days.first_cutoff.min())
+    parts = _by_category(days, "first_cutoff")
+    keys = [*KEYS, "category", "first_cutoff"]
+    return parts.left_join(begun.group_by(keys).aggregate(days=begun.count()), keys).select(parts, "days")
+
+
+def _by_category(parts: ibis.Table, *also_by: str, **totals: Any) -> ibis.Table:
+    return parts.group_by(*KEYS, "category", *also_by).aggregate(
+        gross=parts.gross.sum().fill_null(0),
+        latest_at=parts.latest_at.max(),
+        first_day=parts.first_day.min(),
+        latest_day=parts.latest_day.max(),
+        **totals,
+    )

@@ -4,7 +4,7 @@ from typing import Any
 
 import ibis
 
-from features.windows import days_between, days_since, flag, ratio, units
+from features.windows import block_of, days_between, days_since, flag, ratio, units
 
 SPEND_DAYS = (7, 30, 90, 365)
 
@@ -20,7 +20,7 @@ def from_occasions(occasions: ibis.Table) -> dict[str, Any]:
         "gross_total": occasions.gross.sum(),
         "gross_first": occasions.gross.argmin(occasions.day),
         "gross_latest": occasions.gross.argmax(occasions.day),
-        "orders_180d": flag(occasions.last_at >= occasions.since_180d).sum(),
+        "active_months_360d": _active_months(occasions),
         **recent,
     }
 
@@ -29,9 +29,9 @@ def from_orders(orders: ibis.Table) -> dict[str, Any]:
     """Totals over a customer's orders, returns included."""
     windows = {
         f"spend_{days}d": orders.net.sum(where=orders.ordered_at >= orders[f"since_{days}d"]).fill_null(0)
-        for days in (*SPEND_DAYS, 180)
+        for days in SPEND_DAYS
     }
-    return {"spend_total": orders.net.sum(), "returned_total": orders.returned.sum(), **windows}
+    return {"spend_total": orders.net.sum(), **windows}
 
 
 def derive(row: ibis.Table) -> dict[str, Any]:
@@ -41,12 +41,12 @@ def derive(row: ibis.Table) -> dict[str, Any]:
     ``0 <= recency <= T`` at any hour. ``monetary_value`` is the mean gross value of repeat occasions that cost
     anything, times the share of gross spend that was not returned (occasions cannot be told which return is theirs).
     """
-    recency = days_between(row.latest_day, row.first_day)
     since = days_since(row.last_day, row.latest_day)
     repeats = row.paid_occasions - flag(row.gross_first > 0)
     kept = ibis.greatest(1.0 - ratio(row.returned_total, row.gross_total), 0.0)
     tenure = days_since(row.last_day, row.created_at.date()).fill_null(0.0)  # 0 for a creation still to come
-    age = recency.cast("float64") + since
+    recency, mean = days_between(row.latest_day, row.first_day), ratio(units(row.gross_total), row.occasions)
+    age = age_days(row)
     spends = {f"spend_{days}d": units(row[f"spend_{days}d"]) for days in SPEND_DAYS}
     return {
         "frequency": row.occasions - 1,
@@ -58,7 +58,19 @@ def derive(row: ibis.Table) -> dict[str, Any]:
         **{f"orders_{days}d": row[f"orders_{days}d"] for days in SPEND_DAYS},
         **spends,
         "spend_total": units(row.spend_total),
-        "order_value_mean": ratio(units(row.gross_total), row.occasions),
+        "order_value_mean": mean,
         "order_value_last": units(row.gross_latest),
+        "order_value_last_ratio": ratio(units(row.gross_latest), mean),
         "first_order_value": units(row.gross_first),
+        "active_months_360d": row.active_months_360d,
     }
+
+
+def age_days(row: ibis.Table) -> Any:
+    """Return ``T``: whole days from the first purchase to the cutoff's last whole day."""
+    return days_between(row.latest_day, row.first_day).cast("float64") + days_since(row.last_day, row.latest_day)
+
+
+def _active_months(occasions: ibis.Table) -> Any:
+    month = block_of(occasions.last_day, occasions.day, days=30)
+    return month.nunique(where=month < 12)

@@ -14,7 +14,7 @@ import ibis
 from features.records import AsOf
 
 MICRO = 1e6
-WINDOW_DAYS = (7, 30, 90, 180, 365)
+WINDOW_DAYS = (7, 30, 90, 180, 274, 364, 365, 454)
 KEYS = ("customer_id",)
 
 Columns = Mapping[str, Any]
@@ -79,3 +79,8 @@ def days_since(last_day: Any, day: Any) -> Any:
     """Return whole days from a date to the cutoff's last whole day; 0 for the cutoff's own, unfinished day."""
     days = days_between(last_day, day).cast("float64")
     return ibis.ifelse(days < 0.0, 0.0, days)
+
+
+def block_of(last_day: Any, day: Any, *, days: int) -> Any:
+    """Return which stretch of ``days`` whole days a date lies in, counted back from the cutoff's last whole day."""
+    return (days_since(last_day, day) / float(days)).floor().cast("int64")

@@ -48,6 +48,7 @@ class ChurnModel:
 
     ``window_days`` is the length of the windows the labels stand for, ``horizon_days`` unless given. A longer horizon
     is reached by what the purchases model says of the difference, in log odds, and the grade is C at best.
+    ``features`` are the catalogue's columns that the trees may use, among them `DRIVERS`: those it marks as inputs.
 
     Learned: ``feature_names_`` (columns of `contributions`), ``typical_`` (their training medians),
     ``base_log_odds_``, ``blend_`` (share of the purchases model in the log odds), ``calibration_``, ``facts_``,
@@ -62,12 +63,14 @@ class ChurnModel:
         num_threads: int = 2,
         seed: int = 7,
         boosting: Boosting | None = None,
+        features: tuple[str, ...] = MODEL_FEATURES,
     ) -> None:
         self.horizon_days = horizon_days
         self.window_days = horizon_days if window_days is None else window_days
         self.num_threads = num_threads
         self.seed = seed
         self.boosting = boosting or SHAPE
+        self.features = features
         self._use(None)
 
     def fit(self, X: pd.DataFrame, y: ArrayLike, *, calibration: tuple[pd.DataFrame, ArrayLike]) -> Self:
@@ -202,11 +205,11 @@ class ChurnModel:
         )
 
     def _fit_trees(self, X: pd.DataFrame, labels: Labels) -> None:
-        matrix = columns_of(X, MODEL_FEATURES)
+        matrix = columns_of(X, self.features)
         # a column that never varied can split nothing: scoring need not ask for it
         varies = [len(np.unique(column)) > 1 for column in matrix.T]
-        names = [name for name, keep in zip(MODEL_FEATURES, varies, strict=True) if keep]
-        medians = (float(np.nanmedian(matrix[:, MODEL_FEATURES.index(name)])) for name in names)
+        names = [name for name, keep in zip(self.features, varies, strict=True) if keep]
+        medians = (float(np.nanmedian(matrix[:, self.features.index(name)])) for name in names)
         self.typical_ = dict(zip(names, medians, strict=True))
         self._use(None)
         self.feature_names_ = DRIVERS

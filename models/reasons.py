@@ -21,11 +21,26 @@ from models.silence import BTYD_FEATURES
 # Finer than the catalogue's groups where those hold several stories, coarser where two groups tell one.
 THEMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "silence": ("days_since_last_order", "overdue_ratio", "orders_7d", "orders_30d", "spend_7d", "spend_30d"),
-        "activity": ("frequency", "recency", "orders_90d", "orders_365d", "spend_90d", "spend_365d"),
-        "value": ("spend_total", "monetary_value", "order_value_mean", "order_value_last", "first_order_value"),
+        "silence": (
+            *("days_since_last_order", "overdue_ratio", "overdue_p90_ratio", "overdue_max_ratio"),
+            *("orders_7d", "orders_30d", "spend_7d", "spend_30d", "orders_trend_30d", "spend_trend_30d"),
+        ),
+        "activity": (
+            *("frequency", "recency", "orders_90d", "orders_365d", "spend_90d", "spend_365d"),
+            *("active_months_360d", "gap_mean_days", "gap_median_days"),
+        ),
+        "value": (
+            *("spend_total", "monetary_value", "order_value_mean", "order_value_last", "order_value_last_ratio"),
+            *("first_order_value", "line_value_mean", "line_value_ratio_90d"),
+        ),
         "age": ("T", "tenure_days"),
-        "trend": ("orders_trend_90d", "spend_trend_90d"),
+        "replenishment": (
+            *("days_since_favourite_category", "favourite_category_overdue_ratio", "categories_due_share"),
+        ),
+        "complaints": (
+            *("complaints_open", "complaints_90d", "complaints_total"),
+            *("days_since_last_complaint", "complaint_days_mean"),
+        ),
     }
 )
 # What the purchases model says is the silence measured against the customer's own rhythm.
@@ -33,8 +48,17 @@ SPEAKERS: Mapping[str, str] = MappingProxyType(dict.fromkeys(BTYD_FEATURES, "ove
 
 # Hours and weekdays a model may learn from, but nobody can act on; told as a reason they sound like a cause.
 UNTOLD_GROUPS = frozenset({"habits"})
-# Where a sentence draws its own line, it counts instead of the usual value: a gap is overdue from 1 on.
-LINES: Mapping[str, float] = MappingProxyType({"overdue_ratio": 1.0})
+# Where a sentence draws its own line, it counts instead of the usual value: a gap is overdue from 1 on, and a trend
+# that is spoken of as unchanged is no reason to leave.
+LINES: Mapping[str, float] = MappingProxyType(
+    {
+        **dict.fromkeys(("overdue_ratio", "overdue_p90_ratio", "overdue_max_ratio"), 1.0),
+        "favourite_category_overdue_ratio": 1.0,
+        "gap_last_ratio": 1.05,
+        "orders_pace_90d": 0.95,
+        **dict.fromkeys((name for name, feature in FEATURES.items() if feature.unit in ("trend", "points")), -0.05),
+    }
+)
 
 # Contributions are compared in whole billionths: their last digits depend on how many customers were explained at once.
 _STEPS = 1e9

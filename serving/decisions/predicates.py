@@ -111,11 +111,6 @@ def _days_since_contact(frame: pd.DataFrame, _as_of: AsOf) -> Values:
     return np.where(np.isnan(days), np.inf, days)
 
 
-def _last_order_ratio(frame: pd.DataFrame, _as_of: AsOf) -> Values:
-    mean = _column(frame, "order_value_mean")
-    return _column(frame, "order_value_last") / np.where(mean > 0, mean, np.nan)
-
-
 def _never_rated(frame: pd.DataFrame, _as_of: AsOf) -> Values:
     return np.isnan(_column(frame, "satisfaction_last")) & np.isnan(_column(frame, "nps_last"))
 
@@ -208,16 +203,22 @@ _ALL = (
     Fact(
         "last_order_ratio",
         _R,
-        ("order_value_last", "order_value_mean"),
+        ("order_value_last_ratio",),
         "value of the last order over the usual value",
         "最近一单金额与平时客单价之比",
-        _last_order_ratio,
     ),
     Fact("categories", _N, ("category_breadth",), "categories bought from", "购买过的品类数"),
     Fact("open_complaints", _N, ("complaints_open",), "complaints not yet closed", "未结投诉数"),
     Fact("satisfaction", _N, ("satisfaction_last",), "last satisfaction mark, 1 to 5", "最近满意度评分（1至5）"),
     Fact("nps", _N, ("nps_last",), "last answer to 'would you recommend us', 0 to 10", "最近推荐意愿评分（0至10）"),
     Fact("referrals", _N, ("referrals_total",), "customers recommended so far", "累计推荐人数"),
+    Fact(
+        "days_since_last_referral",
+        _D,
+        ("days_since_last_referral",),
+        "days since the customer last recommended us",
+        "距最近一次推荐他人天数",
+    ),
     Fact(
         "days_since_last_interaction",
         _D,

@@ -15,6 +15,13 @@ ALWAYS_DEFINED = {name for name, feature in FEATURES.items() if not feature.abse
 # a sentence may name columns that are defined whenever its own feature is
 IMPLIED = {
     "overdue_ratio": {"gap_median_days"},
+    "overdue_p90_ratio": {"gap_p90_days"},
+    "overdue_max_ratio": {"gap_max_days"},
+    "gap_last_ratio": {"gap_last_days", "gap_median_days"},
+    "gap_burstiness": {"gap_median_days", "gap_max_days"},
+    "category_breadth_90d": {"category_breadth"},
+    "favourite_category_overdue_ratio": {"days_since_favourite_category"},
+    "satisfaction_change": {"satisfaction_last"},
     "category_concentration": {"category_breadth"},
 }
 
@@ -38,7 +45,7 @@ def test_sentences_name_only_columns_that_are_defined_with_the_feature(feature):
 
 @pytest.mark.parametrize("feature", FEATURES.values(), ids=FEATURES.keys())
 def test_facts_are_complete_and_chinese_is_chinese(feature):
-    assert feature.unit in {"count", "days", "money", "share", "mean", "times", "trend", "score"}
+    assert feature.unit in {"count", "days", "money", "share", "mean", "times", "trend", "score", "points", "index"}
     assert feature.direction in {"good", "bad", "neutral"}
     for text in (feature.meaning_zh, feature.raises_zh, feature.lowers_zh, feature.absent_zh or "无"):
         assert re.search("[一-鿿]", text)
@@ -63,6 +70,10 @@ ROW = dict.fromkeys(FEATURES, 1.0) | {
     "basket_lines_mean": 5.25,
     "orders_trend_90d": -0.5,
     "spend_trend_90d": 1.2,
+    "overdue_max_ratio": 1.5,
+    "gap_max_days": 27.0,
+    "satisfaction_last": 3.0,
+    "satisfaction_change": -1.25,
 }
 
 
@@ -76,6 +87,10 @@ ROW = dict.fromkeys(FEATURES, 1.0) | {
         ("orders_365d", False, "en", "A regular this year: 1 order in the last 365 days"),
         ("spend_30d", False, "en", "Spent 1,235 in the last 30 days"),
         ("spend_7d", False, "zh", "最近一周有消费：近7天消费12.50"),
+        ("overdue_max_ratio", True, "en", "Silent for 41 days; never before paused for more than 27"),
+        ("overdue_max_ratio", True, "zh", "已沉默41天，此前停购最长不超过27天"),
+        ("satisfaction_change", True, "en", "Satisfaction fell: latest 3 of 5, -1.2 points on before"),
+        ("satisfaction_change", True, "zh", "满意度下降：最近3分，较此前-1.2分"),
         ("discount_share", True, "en", "Saved 35% by discounts, as customers who leave do"),
         ("basket_lines_mean", False, "en", "Full baskets: 5.2 items per order"),
         # (new - old) / (new + old) = -1/2 is a fall from 3 to 1

@@ -94,47 +94,101 @@ ANN = {
     "spend_total": 105,
     "order_value_mean": 40,
     "order_value_last": 60,
+    "order_value_last_ratio": 60 / 40,
     "first_order_value": 40,
+    "active_months_360d": 3,  # 3, 78 and 99 days before the last whole day
     "gap_median_days": 48,  # gaps 21 and 75
     "gap_p90_days": 21 + 0.9 * 54,
+    "gap_mean_days": 48,
+    "gap_max_days": 75,
+    "gap_first_days": 21,
+    "gap_last_days": 75,
+    "gap_last_ratio": 75 / 48,
     "gap_cv": 27 / 48,
+    "gap_burstiness": (3**0.5 * 27 / 48 - 1) / ((3**0.5 - 2) * 27 / 48 + 1),
     "overdue_ratio": 3 / 48,
+    "overdue_p90_ratio": 3 / (21 + 0.9 * 54),
+    "overdue_max_ratio": 3 / 75,
+    "orders_trend_30d": (1 - 1 / 2) / (1 + 1 / 2),  # one in 30 days; one in the 60 before
+    "spend_trend_30d": (60 - 5 / 2) / (60 + 5 / 2),
     "orders_trend_90d": (2 - 1) / 3,
     "spend_trend_90d": (65 - 40) / 105,
+    "orders_pace_90d": 2 / (3 * 90 / 100),
+    "orders_year_trend_90d": np.nan,
+    "orders_next_90d_year_ago": np.nan,
     "basket_lines_mean": 5 / 4,
     "basket_quantity_mean": 7 / 3,
     "category_breadth": 2,
+    "category_breadth_90d": 1,
     "category_concentration": (110**2 + 10**2) / 120**2,
+    "favourite_category_share": 110 / 120,
+    "days_since_favourite_category": 3,
+    "favourite_category_overdue_ratio": 3 / 48,  # tea on days 1, 22 and 97
+    "categories_due_share": 0,  # cups have no rhythm
     "discount_share": 10 / 130,
+    "discount_share_90d": 0,
     "discounted_line_share": 1 / 4,
+    "discounted_order_share": 1 / 3,
+    "discount_depth_share": 10 / 50,
+    "line_value_mean": 120 / 5,
+    "line_value_ratio_90d": 80 / 3 / 24,
     "weekend_share": 1 / 4,
     "evening_share": 2 / 4,
     "morning_share": 1 / 4,
+    "hour_concentration": abs(np.exp(2j * np.pi * np.array([20, 7, 18, 11]) / 24).mean()),
+    "weekday_concentration": abs(np.exp(2j * np.pi * np.array([0, 0, 0, 5]) / 7).mean()),
     "channel_count": 2,
     "favourite_channel_share": 3 / 4,
+    "latest_channel_share": 3 / 4,
     "offers_received_30d": 1,
     "offers_received_90d": 1,
     "offers_received_365d": 2,
+    "offers_since_redemption": 1,
     "days_since_last_offer": 8,
+    "offers_redeemed_90d": 0,
     "offers_redeemed_365d": 2,
+    "days_since_last_redemption": 91,
     "offer_redemption_rate": 1 / 2,
     "returns_total": 1,
+    "returns_90d": 1,
     "return_amount_share": 15 / 120,
+    "return_amount_share_90d": 15 / 80,
+    "days_since_last_return": 69,
     "interactions_30d": 3,
     "interactions_90d": 7,
+    "interactions_trend_90d": (7 - 2) / 9,
     "days_since_last_interaction": 4,
+    "visits_90d": 1,
+    "clicks_90d": 0,
     "email_opens_90d": 1,
+    "contact_weeks_91d": 6,  # 0, 1, 2, 4, 5 and 9 weeks back
+    "contact_months_360d": 5,
     "complaints_open": 1,
     "complaints_90d": 2,
+    "complaints_total": 2,
+    "days_since_last_complaint": 20,
+    "complaint_days_mean": (4 + 20) / 2,
     "satisfaction_last": 4,
+    "satisfaction_mean": 3,
+    "satisfaction_change": 2,
     "nps_last": 7,
     "referrals_total": 1,
+    "referrals_365d": 1,
+    "days_since_last_referral": 130,
 }
 UNDEFINED_FOR_ONE_PLAIN_ORDER = {
-    *("monetary_value", "gap_median_days", "gap_p90_days", "gap_cv", "overdue_ratio", "basket_quantity_mean"),
-    *("category_breadth", "category_concentration", "discount_share", "discounted_line_share", "channel_count"),
-    *("favourite_channel_share", "days_since_last_offer", "offer_redemption_rate", "days_since_last_interaction"),
-    *("satisfaction_last", "nps_last"),
+    *("monetary_value", "gap_median_days", "gap_p90_days", "gap_mean_days", "gap_max_days", "gap_first_days"),
+    *("gap_last_days", "gap_last_ratio", "gap_cv", "gap_burstiness"),
+    *("overdue_ratio", "overdue_p90_ratio", "overdue_max_ratio"),
+    *("orders_year_trend_90d", "orders_next_90d_year_ago"),
+    *("basket_quantity_mean", "category_breadth", "category_breadth_90d", "category_concentration"),
+    *("favourite_category_share", "days_since_favourite_category", "favourite_category_overdue_ratio"),
+    *("categories_due_share", "discount_share", "discount_share_90d", "discounted_line_share"),
+    *("discounted_order_share", "discount_depth_share"),
+    *("channel_count", "favourite_channel_share", "latest_channel_share"),
+    *("days_since_last_offer", "days_since_last_redemption", "offer_redemption_rate", "days_since_last_return"),
+    *("interactions_trend_90d", "days_since_last_interaction", "days_since_last_complaint", "complaint_days_mean"),
+    *("satisfaction_last", "satisfaction_mean", "satisfaction_change", "nps_last", "days_since_last_referral"),
 }
 
 
@@ -142,8 +196,9 @@ def test_every_feature_of_a_hand_computed_customer(make_records, log):
     rows = build_snapshot(make_records(timezone=SHANGHAI, **log), AS_OF).set_index("customer_id")
     assert set(ANN) == set(FEATURES)
     for name, expected in ANN.items():
-        # shares of categories are rounded to billionths; everything else is exact to the last bit but one
-        assert rows.loc["ann", name] == pytest.approx(expected, rel=1e-8), name
+        # shares of categories are rounded to billionths, points on a clock face to millionths; all else is exact
+        rounded = 1e-6 if name in ("hour_concentration", "weekday_concentration") else 1e-8
+        assert rows.loc["ann", name] == pytest.approx(expected, rel=rounded, nan_ok=True), name
 
 
 def test_undefined_is_nan_and_nothing_else_is(make_records, log):

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from features.contract import INTERACTION_KINDS
 from features.records import AsOf
 from features.snapshot import build_snapshot
 
@@ -52,7 +53,7 @@ outcomes = event(
 )
 interactions = event(
     "occurred_at",
-    kind=st.sampled_from(["open", "complaint_opened", "complaint_closed", "satisfaction", "nps", "referral"]),
+    kind=st.sampled_from(INTERACTION_KINDS),
     channel=st.sampled_from(["email", None]),
     value=st.none() | st.integers(0, 10).map(float),
 )
@@ -126,8 +127,17 @@ def assert_within_bounds(rows):
     assert (rows.recency >= 0).all()
     assert (rows["T"] >= rows.recency).all()
     assert ((rows.frequency == 0) == (rows.recency == 0)).all()
-    shares = rows.filter(regex="_share$|_concentration$|_rate$").drop(columns="return_amount_share")
+    shares = rows.filter(regex="_share(_90d)?$|_concentration$|_rate$").drop(
+        columns=["return_amount_share", "return_amount_share_90d"]
+    )
     # a Herfindahl index of shares rounded to billionths can pass 1 by a few of them
     assert ((shares >= 0) & (shares <= 1 + 1e-8) | shares.isna()).all(axis=None)
     assert (rows.orders_7d <= rows.orders_30d).all()
     assert (rows.orders_365d <= rows.frequency + 1).all()
+    signed = rows.filter(regex="^(orders|interactions)_.*trend|burstiness")
+    assert ((signed >= -1) & (signed <= 1) | signed.isna()).all(axis=None)
+    gaps = rows[["gap_median_days", "gap_mean_days", "gap_p90_days", "gap_max_days"]]
+    assert (gaps.le(gaps.gap_max_days, axis=0) | gaps.isna()).all(axis=None)
+    counts = rows[["category_breadth_90d", "contact_weeks_91d", "contact_months_360d", "active_months_360d"]]
+    assert ((counts >= 0) & (counts <= 13) | counts.isna()).all(axis=None)
+    assert (rows.days_since_favourite_category.isna() | (rows.days_since_favourite_category >= 0)).all()

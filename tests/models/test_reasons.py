@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from features.catalogue import FEATURES, MODEL_FEATURES
 from models.churn import ChurnModel
-from models.reasons import SPEAKERS, THEMES, UNTOLD_GROUPS, sentence_columns, top_reasons
+from models.reasons import LINES, SPEAKERS, THEMES, UNTOLD_GROUPS, sentence_columns, top_reasons
 from models.silence import BTYD_FEATURES
 from tests.models.shop import HORIZON_DAYS, month, months
 
@@ -117,7 +117,8 @@ def test_every_told_feature_has_a_sentence_in_both_directions_and_languages():
         if FEATURES[name].group in UNTOLD_GROUPS:
             continue
         for sign in (1.0, -1.0):
-            customer = _customer(overdue_ratio=1.0 + sign / 2)
+            side = sign if FEATURES[name].direction == "bad" else -sign
+            customer = _customer(**({name: LINES[name] + side / 2} if name in LINES else {}))
             texts = {
                 top_reasons(customer, _shares(**{name: sign}), NAMES, lang)["reason_1"].item() for lang in ("en", "zh")
             }
@@ -137,8 +138,8 @@ def test_what_is_told_is_true_of_the_contributions(seed: int, customers: int, la
     rng = np.random.default_rng(seed)
     snapshot = pd.DataFrame(rng.exponential(5, (customers, len(MODEL_FEATURES))), columns=list(MODEL_FEATURES))
     snapshot = snapshot.mask(rng.random(snapshot.shape) < 0.1)
-    referred = ["gap_median_days", "days_since_last_order", "order_value_mean", "orders_90d", "spend_90d"]
-    snapshot[[*referred, "category_breadth"]] = 3.0  # always there when a sentence names them
+    referred = sorted(set().union(*(sentence_columns([name]) - {name} for name in MODEL_FEATURES)))
+    snapshot[referred] = snapshot[referred].fillna(3.0)  # always there when another feature's sentence names them
     shares = rng.normal(0, 1, (customers, len(NAMES)))
     reasons = top_reasons(snapshot, shares, NAMES, language)
     assert list(reasons.columns) == [name for pair in zip(CODES, TEXTS, strict=True) for name in pair]
@@ -151,6 +152,7 @@ def test_what_is_told_is_true_of_the_contributions(seed: int, customers: int, la
             assert (total > 0) == rising
         assert len({_theme(code) for code in codes}) == len(codes)
         assert reasons.iloc[row][TEXTS].notna().sum() == len(codes)
+        assert not reasons.iloc[row][TEXTS].str.contains("nan|inf").any()
 
 
 def test_a_customer_alone_hears_what_the_batch_said():

@@ -263,7 +263,7 @@ def test_a_high_value_customer_at_risk_gets_a_person_and_never_an_automated_offe
 
 
 def test_urgency_outranks_money_and_the_lower_number_comes_first() -> None:
-    both = {"complaints_open": 1.0, "order_value_last": 300.0, "days_since_last_order": 1.0}
+    both = {"complaints_open": 1.0, "order_value_last_ratio": 10.0, "days_since_last_order": 1.0}
     assert only(both)["action_id"] == "complaint_call"
     assert only({**both, "complaints_open": 0.0})["action_id"] == "large_purchase_call"
     nothing_at_stake = {**both, "complaints_open": 0.0, "money_at_risk": 0.0, "expected_spend": 0.0}
