@@ -8,7 +8,7 @@ Rules, on each column alone (its own rates in folds it was not counted in, so th
 * **decides**: where its value lies in some range, or is missing, one outcome never came though ``DECIDED_ROWS`` or more
   were expected, and leaving the column out costs the model ``IMPLAUSIBLE_STEP`` of AUC or more.
 
-The last two are suspects: they are told, and `perennial.cli` says how to leave them out.
+The last two are suspects: they are told, and the `train` command says how to leave them out.
 """
 
 from collections.abc import Callable, Sequence

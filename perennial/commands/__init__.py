@@ -1,0 +1,1 @@
+"""The subcommands by subject; each imports what it needs when it runs."""
