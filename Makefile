@@ -18,6 +18,7 @@ lint: .venv/installed
 bench: .venv/installed
 	$(BIN)/python -m benchmarks.clv
 	$(BIN)/python -m benchmarks.api
+	$(BIN)/python -m benchmarks.reading
 
 bench-clv: .venv/installed .venv-bench/installed
 	$(BIN)/python -m benchmarks.clv --nuts .venv-bench/bin/python

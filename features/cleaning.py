@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from features.contract import Column, Kind
 from features.inputs import identifier, literal
-from features.mapping import Field
+from features.sections import Field
 from perennial.errors import SourceError
 
 DUCKDB_TYPES: Mapping[Kind, str] = {
@@ -55,7 +55,8 @@ class Cleaned:
 
     ``value`` is NULL where the value is missing or unreadable, ``fault`` is true where something stands there
     that cannot be read, ``changes`` are true where a value was changed to be usable (a correction of the row),
-    ``converted`` where only its type was, ``naive`` where an instant has no zone of its own.
+    ``converted`` where only its type was, ``naive`` where an instant has no zone of its own. They may refer to
+    ``prepared`` columns of ``src``, computed before them level by level: what several of them need is computed once.
     """
 
     value: str
@@ -63,6 +64,7 @@ class Cleaned:
     changes: Mapping[str, str] = field(default_factory=dict)
     converted: str = "false"
     naive: str = "false"
+    prepared: tuple[tuple[str, str], ...] = ()
 
 
 def family(duckdb_type: str) -> str:
@@ -92,7 +94,7 @@ def clean(column: Column, mapped: Field, duckdb_type: str, zone: str | None, *, 
             f"column {mapped.column!r} holds {duckdb_type}, which cannot be read as {column.kind.value} "
             f"for {column.name}; map another column, or convert it in the file"
         )
-    given = _Given(raw, kind, mapped, zone, typed)
+    given = _Given(column.name, raw, kind, mapped, zone, typed)
     return CLEANERS[column.kind](given)
 
 
@@ -100,6 +102,7 @@ def clean(column: Column, mapped: Field, duckdb_type: str, zone: str | None, *, 
 class _Given:
     """A source column as it stands: its SQL, what family of values it holds, and how the mapping reads it."""
 
+    name: str
     raw: str
     kind: str
     mapped: Field
@@ -107,13 +110,19 @@ class _Given:
     typed: bool
 
     @property
-    def trimmed(self) -> str:
-        return f"trim({self.raw}::VARCHAR, {BLANKS})"
+    def words(self) -> str:
+        """The value as trimmed text, NULL when nothing is left: a prepared column."""
+        return f"src.{identifier(f'perennial_words_{self.name}')}"
 
     @property
-    def words(self) -> str:
-        """The value as trimmed text, NULL when nothing is left."""
-        return f"nullif({self.trimmed}, '')"
+    def parsed(self) -> str:
+        """The value as its cleaner reads it from the words: a prepared column of the level after them."""
+        return f"src.{identifier(f'perennial_parsed_{self.name}')}"
+
+    def prepare(self, parsed: str | None = None) -> tuple[tuple[str, str], ...]:
+        """Return the prepared columns, level by level; ``parsed`` is the SQL of the second."""
+        words = (f"perennial_words_{self.name}", f"nullif(trim({self.raw}::VARCHAR, {BLANKS}), '')")
+        return (words,) if parsed is None else (words, (f"perennial_parsed_{self.name}", parsed))
 
     @property
     def retyped(self) -> str:
@@ -136,13 +145,14 @@ def _id(given: _Given) -> Cleaned:
         whole = f"{number} = trunc({number}) AND abs({number}) < 1e15"
         value = f"CASE WHEN isnan({number}) THEN NULL WHEN {whole} THEN {raw}::BIGINT::VARCHAR ELSE {raw}::VARCHAR END"
         return Cleaned(value, fault=f"isinf({number})", converted=f"{raw} IS NOT NULL")
-    words = _text(given)
-    float_like = f"regexp_full_match({words.value}, '\\d+\\.0+')"
+    text = _text(given)
+    float_like = f"regexp_full_match({text.value}, '\\d+\\.0+')"
     return Cleaned(
-        value=f"CASE WHEN {float_like} THEN split_part({words.value}, '.', 1) ELSE {words.value} END",
-        fault=f"length({words.value}) > {MAX_ID_LENGTH} OR regexp_matches({words.value}, '\\p{{Cc}}')",
-        changes=words.changes,
-        converted=float_like if given.kind == "text" else words.converted,
+        value=f"CASE WHEN {float_like} THEN split_part({text.value}, '.', 1) ELSE {text.value} END",
+        fault=f"length({text.value}) > {MAX_ID_LENGTH} OR regexp_matches({text.value}, '\\p{{Cc}}')",
+        changes=text.changes,
+        converted=float_like if given.kind == "text" else text.converted,
+        prepared=text.prepared,
     )
 
 
@@ -150,11 +160,12 @@ def _text(given: _Given) -> Cleaned:
     if given.kind != "text":
         return Cleaned(f"{given.raw}::VARCHAR", converted=f"{given.raw} IS NOT NULL")
     return Cleaned(
-        value=f"nullif(nfc_normalize({given.trimmed}), '')",
+        value=given.parsed,
         changes={
-            "trimmed": f"{given.trimmed} <> {given.raw}::VARCHAR AND {given.trimmed} <> ''",
-            "unicode_form": f"nfc_normalize({given.trimmed}) <> {given.trimmed}",
+            "trimmed": f"{given.words} <> {given.raw}::VARCHAR",
+            "unicode_form": f"{given.parsed} <> {given.words}",
         },
+        prepared=given.prepare(f"nfc_normalize({given.words})"),
     )
 
 
@@ -165,17 +176,25 @@ def _number(given: _Given) -> Cleaned:
     plain = given.words
     if given.mapped.decimal == ",":
         plain = f"replace(regexp_replace({plain}, '[.\\s\u00a0\u202f'']', '', 'g'), ',', '.')"
-    value = f"try_cast({plain} AS DOUBLE)"
-    finite = f"CASE WHEN isfinite({value}) THEN {value} END"
-    return Cleaned(finite, fault=f"{given.words} IS NOT NULL AND ({finite}) IS NULL", converted=given.retyped)
+    finite = f"CASE WHEN isfinite({given.parsed}) THEN {given.parsed} END"
+    return Cleaned(
+        value=finite,
+        fault=f"{given.words} IS NOT NULL AND ({finite}) IS NULL",
+        converted=given.retyped,
+        prepared=given.prepare(f"try_cast({plain} AS DOUBLE)"),
+    )
 
 
 def _flag(given: _Given) -> Cleaned:
     if given.kind == "flag":
         return Cleaned(given.raw)
     word = f"lower({given.words})"
-    value = f"CASE WHEN {word} IN {TRUE} THEN true WHEN {word} IN {FALSE} THEN false END"
-    return Cleaned(value, fault=f"{word} IS NOT NULL AND ({value}) IS NULL", converted=given.retyped)
+    return Cleaned(
+        value=given.parsed,
+        fault=f"{given.words} IS NOT NULL AND {given.parsed} IS NULL",
+        converted=given.retyped,
+        prepared=given.prepare(f"CASE WHEN {word} IN {TRUE} THEN true WHEN {word} IN {FALSE} THEN false END"),
+    )
 
 
 def _wall_clock(naive: str, zone: str | None) -> str:
@@ -186,38 +205,49 @@ def _wall_clock(naive: str, zone: str | None) -> str:
 
 
 def _instant(given: _Given) -> Cleaned:
+    """Keep instants that exist and that a business can mean; everything else is a fault."""
+    kept = f"CASE WHEN isfinite({given.parsed}) AND {given.parsed} >= {EARLIEST} THEN {given.parsed} END"
+    typed = given.kind in ("zoned", "instant", "day")
+    parsed, naive = _moment(given)
+    return Cleaned(
+        value=kept,
+        fault=f"{given.raw if typed else given.words} IS NOT NULL AND ({kept}) IS NULL",
+        converted="false" if typed else given.retyped,
+        naive=naive,
+        prepared=given.prepare(parsed),
+    )
+
+
+def _moment(given: _Given) -> tuple[str, str]:
+    """Return the SQL of an instant as naive UTC, and where it has no zone of its own."""
     raw, zone, word, format_ = given.raw, given.zone, given.words, given.mapped.format
     if given.kind == "zoned":
-        return _bounded(f"{raw}::TIMESTAMPTZ AT TIME ZONE 'UTC'", raw)
+        return f"{raw}::TIMESTAMPTZ AT TIME ZONE 'UTC'", "false"
     if given.kind in ("instant", "day"):
         finite = f"CASE WHEN isfinite({raw}::TIMESTAMP) THEN {raw}::TIMESTAMP END"
-        return _bounded(_wall_clock(finite, zone), raw, naive=f"{raw} IS NOT NULL")
+        return _wall_clock(finite, zone), f"{raw} IS NOT NULL"
     if format_ and "%z" in format_:
-        return _bounded(f"try_strptime({word}, {literal(format_)}) AT TIME ZONE 'UTC'", word, given.retyped)
+        return f"try_strptime({word}, {literal(format_)}) AT TIME ZONE 'UTC'", "false"
     if format_:
-        value = _wall_clock(f"try_strptime({word}, {literal(format_)})", zone)
-        return _bounded(value, word, given.retyped, naive=f"{word} IS NOT NULL")
+        return _wall_clock(f"try_strptime({word}, {literal(format_)})", zone), f"{word} IS NOT NULL"
     has_offset = f"regexp_matches({word}, {OFFSET})"
-    value = (
-        f"CASE WHEN {has_offset} THEN try_cast({word} AS TIMESTAMPTZ) AT TIME ZONE 'UTC' "
-        f"ELSE {_wall_clock(f'try_cast({word} AS TIMESTAMP)', zone)} END"
-    )
-    return _bounded(value, word, given.retyped, naive=f"NOT {has_offset}")
-
-
-def _bounded(value: str, given: str, converted: str = "false", naive: str = "false") -> Cleaned:
-    """Keep instants that exist and that a business can mean; everything else is a fault."""
-    kept = f"CASE WHEN isfinite({value}) AND {value} >= {EARLIEST} THEN {value} END"
-    return Cleaned(kept, fault=f"{given} IS NOT NULL AND ({kept}) IS NULL", converted=converted, naive=naive)
+    naive = _wall_clock(f"try_cast({word} AS TIMESTAMP)", zone)
+    moment = f"CASE WHEN {has_offset} THEN try_cast({word} AS TIMESTAMPTZ) AT TIME ZONE 'UTC' ELSE {naive} END"
+    return moment, f"NOT {has_offset}"
 
 
 def _day(given: _Given) -> Cleaned:
     word = given.words if given.kind in ("text", "integer") else given.raw
     if given.mapped.format:
-        value = f"try_strptime({given.words}, {literal(given.mapped.format)})::DATE"
+        day = f"try_strptime({given.words}, {literal(given.mapped.format)})::DATE"
     else:
-        value = f"try_cast({word} AS TIMESTAMP)::DATE"
-    return Cleaned(value, fault=f"{word} IS NOT NULL AND ({value}) IS NULL", converted=given.retyped)
+        day = f"try_cast({word} AS TIMESTAMP)::DATE"
+    return Cleaned(
+        value=given.parsed,
+        fault=f"{word} IS NOT NULL AND {given.parsed} IS NULL",
+        converted=given.retyped,
+        prepared=given.prepare(day),
+    )
 
 
 CLEANERS: Mapping[Kind, Callable[[_Given], Cleaned]] = {

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cached_property
 from types import MappingProxyType
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -10,10 +11,13 @@ from zoneinfo import ZoneInfo
 import ibis
 import pandas as pd
 
+from features.contract import CUSTOMERS
+from features.links import NO_LINKS, Links
 from perennial.errors import SourceError
 
 # Beyond these an instant is a slip, and arithmetic on it leaves the calendar.
 YEARS = range(1900, 2201)
+QUARANTINE_COLUMNS = ("table", "file", "row", "reason", "original")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,11 @@ class TableReport:
 
 @dataclass(frozen=True)
 class Records:
-    """Canonical tables (every contract table is there, empty when the source has none) and their facts."""
+    """Canonical tables (every contract table is there, empty when the source has none) and their facts.
+
+    ``customers`` has a column of text for each attribute of the business's own behind the contract's columns.
+    ``links`` are the rows of ``identities`` made ready to be followed.
+    """
 
     tables: Mapping[str, ibis.Table]
     timezone: str
@@ -118,7 +126,24 @@ class Records:
     consent_default: Literal["allow", "refuse"] = "refuse"
     name: str = "records"
     reports: tuple[TableReport, ...] = ()
-    quarantine: pd.DataFrame = field(default_factory=pd.DataFrame)
+    links: Links = NO_LINKS
+    quarantined: ibis.Table | None = None
+
+    @cached_property
+    def quarantine(self) -> pd.DataFrame:
+        """The rows left out, each with table, file, row number, reason and its content as JSON: all in memory.
+
+        They may be many; ``quarantined`` is the same as a table to be asked for less.
+        """
+        if self.quarantined is None:
+            return pd.DataFrame(columns=list(QUARANTINE_COLUMNS))
+        frame: pd.DataFrame = self.quarantined.order_by("input", "row").drop("input").to_pyarrow().to_pandas()
+        return frame
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Names of the business's own columns of ``customers``: text, read as it stands."""
+        return tuple(name for name in self.tables["customers"].columns if name not in CUSTOMERS.schema)
 
     def as_of(self, value: str | date | datetime | AsOf | None = None) -> AsOf:
         """Read an instant in the source's zone; None is the day after the last order."""

@@ -11,7 +11,8 @@ from zoneinfo import available_timezones
 from features.cleaning import BAD, Cleaned
 from features.contract import CONTACT_CHANNELS, INTERACTION_KINDS, Kind, Table
 from features.inputs import identifier, literal
-from features.mapping import Section, Source
+from features.mapping import Source
+from features.sections import Section
 
 # Columns whose value before derivation a correction is judged by; staging keeps them as given_….
 GIVEN: Mapping[str, tuple[str, ...]] = {
@@ -36,7 +37,7 @@ def _case(conditions: Mapping[str, str]) -> str:
 
 def fault_name(column: str) -> str:
     """Return the name of the staging column that says a value could not be read."""
-    return f"fault_{column}"
+    return identifier(f"fault_{column}")
 
 
 def derivations(table: Table, section: Section, source: Source, zone: str) -> list[dict[str, str]]:
@@ -77,7 +78,8 @@ def _orders(section: Section, source: Source) -> list[dict[str, str]]:
         {
             "amount": "CASE WHEN is_return THEN -abs(amount) ELSE amount END",
             "quantity": f"CASE WHEN {cancelled} THEN -abs(quantity) ELSE quantity END",
-            "order_id": "coalesce(order_id, customer_id || '@' || strftime(ordered_at, '%Y-%m-%dT%H:%M:%S.%f'))",
+            # the customer is not in it: two ids of one person at one instant are one order once they are united
+            "order_id": "coalesce(order_id, '@' || strftime(ordered_at, '%Y-%m-%dT%H:%M:%S.%f'))",
         },
     ]
 

@@ -1,12 +1,14 @@
 """One file of rows as it stands: a table that a model is trained on, or that one scores, outside the contract."""
 
+import tempfile
 from pathlib import Path
 
 import duckdb
 import pandas as pd
 
-from features.inputs import ROW, open_file
-from features.mapping import suggestion
+from features.files import open_file
+from features.inputs import require_rows, scan
+from features.toml_values import suggestion
 from perennial.errors import SourceError
 
 
@@ -18,15 +20,20 @@ def read_table(path: Path) -> pd.DataFrame:
     SourceError
         When the file is missing, empty, damaged, names a column twice or has lines without all columns.
     """
-    connection = duckdb.connect()
-    opened = open_file(connection, "rows", Path(path), "utf-8")
-    if opened.malformed:
-        line = min(opened.malformed)
-        raise SourceError(
-            f"{path}: {len(opened.malformed):,} lines do not have the {len(opened.columns)} columns of the header, the "
-            f"first in row {line:,}: {opened.malformed[line]!r}"
-        )
-    return connection.execute(f"SELECT * EXCLUDE ({ROW}) FROM {opened.relation} ORDER BY {ROW}").df()
+    with duckdb.connect() as connection, tempfile.TemporaryDirectory(prefix="perennial-") as folder:
+        given = open_file(connection, "given", Path(path), None, Path(folder))
+        opened, malformed = scan(given, str(path), lambda form: f"CREATE TABLE rows AS FROM {form.relation}")
+        if malformed:
+            line, text = connection.execute(
+                f"SELECT row, line FROM {opened.relation}_malformed ORDER BY row LIMIT 1"
+            ).fetchall()[0]
+            raise SourceError(
+                f"{path}: {malformed:,} lines do not have the {len(opened.columns)} columns of the header, the first "
+                f"in row {line:,}: {text!r}"
+            )
+        table = connection.execute("FROM rows").df()
+    require_rows(opened, str(path), len(table), malformed)
+    return table
 
 
 def require_column(table: pd.DataFrame, name: str, what: str, path: Path) -> str:

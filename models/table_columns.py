@@ -15,7 +15,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import pandas as pd
 
-from features.mapping import suggestion
+from features.toml_values import suggestion
 from models.matrix import Floats
 from perennial.errors import SourceError
 

@@ -19,6 +19,7 @@ class Settings(BaseSettings):
     tracking_uri: str | None = None
     api_key: SecretStr | None = None
     threads: int = Field(default=2, ge=1, le=256)
+    memory_limit: str = Field(default="1200MB", pattern=r"^\d+(\.\d+)? ?[KMGT]i?B$")
     seed: int = 7
     playbook: Path | None = None
 

@@ -2,6 +2,7 @@
 
 import codecs
 import gzip
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +11,15 @@ from typing import IO, cast
 import charset_normalizer
 import duckdb
 
-from features.inputs import open_file
+from features.delimited import LEGACY_ENCODINGS
+from features.files import open_file
+from features.inputs import require_rows, scan
 from perennial.errors import SourceError
 
 ROW = "draft_row"
 # Enough to tell a column by; more only costs time.
 MOST_ROWS = 1_000_000
 CHUNK_BYTES = 1 << 20
-# What business software writes when it does not write UTF-8; more candidates only make short texts ambiguous.
-LEGACY_ENCODINGS = ("gb18030", "cp1252", "big5", "shift_jis", "cp1251")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +40,21 @@ class Opened:
 def open_any(connection: duckdb.DuckDBPyConnection, number: int, path: Path) -> Opened:
     """Open a Parquet or text file; raise SourceError for anything else."""
     encoding = encoding_of(path)
-    given = open_file(connection, f"given_{number}", path, encoding or "utf-8")
     relation = f"looked_at_{number}"
-    columns = ", ".join('"' + name.replace('"', '""') + '"' for name in given.columns)
-    connection.execute(
-        f"CREATE TEMP TABLE {relation} AS SELECT row_number() OVER () AS {ROW}, {columns} FROM {given.relation} "
-        f"LIMIT {MOST_ROWS}"
-    )
-    rows = connection.execute(f"SELECT count(*) FROM {relation}").fetchall()[0][0]
+    with tempfile.TemporaryDirectory(prefix="perennial-") as folder:
+        given = open_file(connection, f"given_{number}", path, encoding, Path(folder))
+        columns = ", ".join('"' + name.replace('"', '""') + '"' for name in given.columns)
+        given, malformed = scan(
+            given,
+            str(path),
+            lambda form: (
+                f"CREATE TEMP TABLE {relation} AS SELECT row_number() OVER () AS {ROW}, {columns} "
+                f"FROM {form.relation} LIMIT {MOST_ROWS}"
+            ),
+        )
+        rows = connection.execute(f"SELECT count(*) FROM {relation}").fetchall()[0][0]
+        require_rows(given, str(path), rows, malformed)
+        given.close()
     return Opened(path, relation, given.columns, rows, given.encoding, given.delimiter)
 
 

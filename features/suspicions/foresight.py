@@ -4,17 +4,15 @@ A customers table is one picture, taken when it was exported. A column in it tha
 order, total spend, a closed account) gives training an answer that scoring will not have.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime, timedelta
-from itertools import count
 
-import duckdb
 import numpy as np
 import pandas as pd
 
 from features.contract import TABLES
-from features.inputs import close, identifier, open_file
-from features.mapping import Section, Source
+from features.inputs import identifier
+from features.mapping import Source
 from features.records import Records
 from features.suspicions.finding import Ask, Suspicion, share
 
@@ -37,8 +35,7 @@ def find(source: Source, records: Records, ask: Ask) -> Iterator[Suspicion]:
     outcome = _outcome(records, last)
     if outcome is None:
         return
-    for section in (section for section in source.sections if section.table == "customers"):
-        yield from _columns(source, section, records, outcome)
+    yield from _columns(source, records, outcome)
 
 
 def _known_too_early(records: Records, ask: Ask) -> Iterator[Suspicion]:
@@ -98,29 +95,22 @@ def _outcome(records: Records, last: datetime) -> pd.DataFrame | None:
     return frame.set_index("customer_id")
 
 
-def _columns(source: Source, section: Section, records: Records, outcome: pd.DataFrame) -> Iterator[Suspicion]:
-    mapped = {name: field.column for name, field in section.fields.items() if field.column and name not in NOT_ASKED}
-    columns = {**mapped, **{name: name for name in section.attributes}}
-    who = section.fields["customer_id"].column
-    if not columns or who is None:
+def _columns(source: Source, records: Records, outcome: pd.DataFrame) -> Iterator[Suspicion]:
+    """Judge every mapped column of [customers], attributes of the business's own among them."""
+    columns = {
+        name: given.column
+        for section in source.sections
+        if section.table == "customers"
+        for name, given in section.fields.items()
+        if given.column and name not in NOT_ASKED
+    }
+    if not columns:
         return
+    listed = ", ".join(f"{identifier(name)}::VARCHAR AS {identifier(name)}" for name in columns)
     connection = records.tables["orders"].get_backend().con
-    for values in _values(source, section, connection, who, columns):
-        for name, column in columns.items():
-            yield from _judge(name, column, outcome.join(values[name].rename("value"), how="inner"))
-
-
-def _values(
-    source: Source, section: Section, connection: duckdb.DuckDBPyConnection, who: str, columns: Mapping[str, str]
-) -> Iterator[pd.DataFrame]:
-    numbers = count()
-    for file in source.files(section):
-        opened = open_file(connection, f"looked_at_{next(numbers)}", file, section.encoding)
-        listed = ", ".join(f"{identifier(column)}::VARCHAR AS {identifier(name)}" for name, column in columns.items())
-        key = f"regexp_replace(trim({identifier(who)}::VARCHAR), '\\.0+$', '')"
-        frame = connection.execute(f"SELECT {key} AS customer_id, {listed} FROM {opened.relation}").df()
-        close(connection, opened)
-        yield frame.drop_duplicates("customer_id", keep="last").set_index("customer_id")
+    values = connection.execute(f"SELECT customer_id, {listed} FROM customers").df().set_index("customer_id")
+    for name, column in columns.items():
+        yield from _judge(name, column, outcome.join(values[name].rename("value"), how="inner"))
 
 
 def _judge(name: str, column: str, joined: pd.DataFrame) -> Iterator[Suspicion]:

@@ -11,6 +11,7 @@ import pytest
 from features.cleaning import DUCKDB_TYPES
 from features.contract import TABLES, Kind
 from features.engine import open_table
+from features.links import NO_LINKS, Links
 from features.records import Economics, Records
 
 DTYPES = {
@@ -57,7 +58,9 @@ def make_records() -> Callable[..., Records]:
             columns = ", ".join(f"{c.name}::{DUCKDB_TYPES[c.kind]} AS {c.name}" for c in table.columns)
             backend.con.execute(f"CREATE TABLE {name} AS SELECT {columns} FROM rows")
         tables = {name: open_table(backend, name) for name in TABLES}
-        return Records(tables, timezone, "USD", Economics(margin_rate), consent_default)
+        known = pd.DataFrame(rows.get("identities", []), columns=["customer_id", "master_id", "known_at"])
+        links = Links.of(*(known[name].tolist() for name in known)) if len(known) else NO_LINKS
+        return Records(tables, timezone, "USD", Economics(margin_rate), consent_default, links=links)
 
     return make
 

@@ -51,7 +51,7 @@ def many_orders(rows: int) -> pd.DataFrame:
         ((WITH_CITY + CITIES).encode("gb18030"), 'encoding = "gb18030"'),
         ((WITH_CITY + TOWNS).encode("cp1252"), 'encoding = "cp1252"'),
         (("编号,at,amount,city\n" + CITIES).encode("gb18030"), 'encoding = "gb18030"'),
-        ((WITH_CITY + TOWNS).encode("utf-16"), 'encoding = "utf-16"'),
+        ((WITH_CITY + TOWNS).encode("utf-16-le"), 'encoding = "utf-16-le"'),
         (gzip.compress(("id,at,amount\n" + "A,2024-01-05,10\n" * 9999).encode(), mtime=0)[:-20], "cut short"),
     ],
 )

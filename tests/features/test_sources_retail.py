@@ -91,11 +91,9 @@ def test_every_code_the_rules_can_give_has_words() -> None:
     import re
 
     folder = Path(__file__).parents[2] / "features"
-    rules = (
-        (folder / "rules.py").read_text() + (folder / "reading.py").read_text() + (folder / "cleaning.py").read_text()
-    )
+    rules = "".join((folder / f"{name}.py").read_text() for name in ("rules", "repeats", "links", "cleaning"))
     codes = set(re.findall(r'"((?:bad|missing|unknown|out|clock|too|return|discount|withdrawn|lower)_[a-z_]+)"', rules))
-    codes |= set(re.findall(r"'((?:duplicate|conflicting|superseded)_[a-z]+)'", rules))
+    codes |= set(re.findall(r"""['"]((?:duplicate|conflicting|superseded|cyclic)_[a-z]+)['"]""", rules))
     assert len(codes) > 15
     assert codes <= set(MEANINGS)
     assert all(remedy(code) for code in codes)
