@@ -8,6 +8,7 @@ import pandas as pd
 
 from features import habits, offers
 from features.contract import CONTACT_CHANNELS
+from features.identities import as_known
 from features.occasions import view
 from features.plan import rows_at
 from features.records import AsOf, Records
@@ -15,6 +16,7 @@ from features.windows import seen
 
 ATTRIBUTES = ("language", "timezone", "region", "birthday", "margin_rate")
 INSTANTS = ("last_offer_at", "first_order_at", "last_order_at")
+FACTS = ("favourite_category", "favourite_channel", "last_action_id", *INSTANTS)
 
 
 def build_context(records: Records, as_of: AsOf) -> pd.DataFrame:
@@ -23,7 +25,8 @@ def build_context(records: Records, as_of: AsOf) -> pd.DataFrame:
     Columns: ``customer_id, language, timezone, region`` (str), ``birthday`` (date), ``margin_rate``
     (the customer's, else the source's), ``favourite_category`` (most spent on), ``favourite_channel`` (most orders),
     ``consented_channels`` (lists: those of CONTACT_CHANNELS open to marketing), ``last_offer_at``, ``last_action_id``,
-    ``first_order_at``, ``last_order_at`` (datetime64[us, UTC]). What is not known is NaN, NaT or None.
+    ``first_order_at``, ``last_order_at`` (datetime64[us, UTC]), and the business's own attributes under their own names
+    (str). What is not known is NaN, NaT or None.
     """
     return completed(rows_at(records, as_of, _context_in_order).to_pandas(), Defaults.of(records))
 
@@ -55,7 +58,9 @@ def completed(frame: pd.DataFrame, defaults: Defaults) -> pd.DataFrame:
         for row in said.to_numpy(dtype=bool).tolist()
     ]
     columns = ("favourite_category", "favourite_channel", "consented_channels", "last_offer_at", "last_action_id")
-    return frame[["customer_id", *ATTRIBUTES, *columns, "first_order_at", "last_order_at"]]
+    known = {"customer_id", *ATTRIBUTES, *FACTS, *columns, *map(_said, CONTACT_CHANNELS)}
+    own = [name for name in frame.columns if name not in known]
+    return frame[["customer_id", *ATTRIBUTES, *columns, "first_order_at", "last_order_at", *own]]
 
 
 def _context_in_order(records: Records, as_of: AsOf) -> ibis.Table:
@@ -64,15 +69,16 @@ def _context_in_order(records: Records, as_of: AsOf) -> ibis.Table:
 
 def context_expression(records: Records, as_of: AsOf) -> ibis.Table:
     """Return what the records themselves say: one row per customer who bought, with a flag per contact channel."""
+    records, attributes = as_known(records, as_of), (*ATTRIBUTES, *records.attributes)
     log = view(records, as_of)
     bought = log.orders.filter(log.orders.lines_bought > 0)
     row = bought.group_by("customer_id").aggregate(
         first_order_at=bought.ordered_at.min(), last_order_at=bought.ordered_at.max()
     )
-    customers, sent = log.customers, offers.received(log.offers)
+    sent = offers.received(log.offers)
     channels = habits.channel_orders(log.orders)
     parts = {
-        "attributes": _first(customers, ATTRIBUTES, customers.created_at.desc(nulls_first=False), *ATTRIBUTES),
+        "attributes": _latest(log.customers, attributes),
         "categories": _first(log.categories, ("category",), log.categories.gross.desc(), "category"),
         "channels": _first(channels, ("channel",), channels.orders.desc(), "channel"),
         "offers": _first(sent, ("action_id", "occurred_at"), sent.occurred_at.desc(), "action_id"),
@@ -82,7 +88,7 @@ def context_expression(records: Records, as_of: AsOf) -> ibis.Table:
         row = row.left_join(part, "customer_id", rname=f"{{name}}_{name}")
     return row.select(
         "customer_id",
-        *ATTRIBUTES,
+        *attributes,
         *map(_said, CONTACT_CHANNELS),
         "first_order_at",
         "last_order_at",
@@ -91,6 +97,20 @@ def context_expression(records: Records, as_of: AsOf) -> ibis.Table:
         last_action_id=row.action_id,
         last_offer_at=row.occurred_at,
     )
+
+
+def _latest(customers: ibis.Table, attributes: tuple[str, ...]) -> ibis.Table:
+    """Return what is known of each person: of several ids of one, the word of the latest created that has one.
+
+    An id without ``created_at`` counts as the earliest; of two created at one instant the greater word counts.
+    """
+    created = customers.created_at.cast("string").fill_null("")
+    words = {name: customers[name] for name in attributes}
+    latest = {
+        name: word.argmax(created + " " + word.cast("string"), where=word.notnull())  # noqa: PD004 (Ibis)
+        for name, word in words.items()
+    }
+    return customers.group_by("customer_id").aggregate(**latest)
 
 
 def _first(table: ibis.Table, columns: tuple[str, ...], *order: Any) -> ibis.Table:

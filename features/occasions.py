@@ -6,6 +6,7 @@ from typing import Any
 
 import ibis
 
+from features.identities import as_known
 from features.records import AsOf, Records
 from features.windows import KEYS, Columns, cutoff_columns, flag, micro, seen, with_first_cutoff
 
@@ -74,7 +75,8 @@ def collapse(
 
 
 def view(records: Records, moment: AsOf) -> Log:
-    """Return the log as seen from one instant."""
+    """Return the log as seen from one instant, ids that were known to be one person's by then under one."""
+    records = as_known(records, moment)
     lines = seen(records.tables["orders"], "ordered_at", moment)
     days = _category_days(lines)
     return log_of(records, moment, _orders(lines), _by_category(days, days=days.count()))

@@ -59,6 +59,8 @@ class Plan:
 
 def runs_plans(records: Records) -> bool:
     """Whether the records stand in tables of one DuckDB, where a compiled statement can run."""
+    if records.links:  # whose a row is differs from instant to instant
+        return False
     return all(isinstance(table.op(), ops.DatabaseTable) for table in records.tables.values()) and isinstance(
         records.tables["orders"]._find_backend(), Backend
     )
@@ -86,7 +88,9 @@ def collapsed_plan(features: tuple[str, ...]) -> Plan:
 
 def rows_at(records: Records, moment: AsOf, build: Callable[[Records, AsOf], ibis.Table]) -> pa.Table:
     """Run an expression over records at an instant; where compiled statements run, it is compiled once a process."""
-    return _plan_of(build).run(records, moment) if runs_plans(records) else build(records, moment).to_pyarrow()
+    if runs_plans(records) and not records.attributes:  # a statement is compiled over the contract's own columns
+        return _plan_of(build).run(records, moment)
+    return build(records, moment).to_pyarrow()
 
 
 @cache

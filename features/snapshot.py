@@ -4,7 +4,7 @@ A row is customer-local (no other customer can change it) and cutoff-local (noth
 after ``as_of`` can), so training, batch and online scoring share this one definition.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 
 import ibis
@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from features.engine import keep
 from features.formulas import in_catalogue, snapshot_of
-from features.occasions import collapse, log_of, view
+from features.occasions import Log, collapse, log_of, view
 from features.plan import collapsed_plan, log_plan, runs_plans
 from features.records import AsOf, Records
 
@@ -56,12 +56,20 @@ def snapshot_expression(records: Records, moments: Sequence[AsOf], features: Ite
     wanted, moments = in_catalogue(features), distinct(moments)
     if len(moments) == 1:
         return snapshot_of(view(records, moments[0]), wanted).order_by("customer_id")
-    shared = collapse(records, moments)
-    logs = (
-        log_of(records, moment, shared.orders_at(number), shared.categories_at(number))
-        for number, moment in enumerate(moments)
-    )
+    logs = _each_apart(records, moments) if records.links else _collapsed(records, moments)
     return ibis.union(*(snapshot_of(log, wanted) for log in logs)).order_by("as_of", "customer_id")
+
+
+def _collapsed(records: Records, moments: Sequence[AsOf]) -> Iterator[Log]:
+    """Yield the log as each cutoff sees it, over order lines that were collapsed once for all."""
+    shared = collapse(records, moments)
+    for number, moment in enumerate(moments):
+        yield log_of(records, moment, shared.orders_at(number), shared.categories_at(number))
+
+
+def _each_apart(records: Records, moments: Sequence[AsOf]) -> Iterator[Log]:
+    """Yield the log as each cutoff sees it where ids are linked: whose a line is differs from cutoff to cutoff."""
+    return (view(records, moment) for moment in moments)
 
 
 def distinct(moments: Iterable[AsOf]) -> list[AsOf]:

@@ -84,7 +84,11 @@ class SnapshotStore:
             changed = _changed(known, seen)
             if changed.empty:
                 return Kept(kept, last, 0)
-            again = build_snapshot(_only(records, changed), as_of)
+            if records.links:  # the rows of one id may now be another's, so there are no others to keep
+                changed = kept["customer_id"]
+                again = build_snapshot(records, as_of)
+            else:
+                again = build_snapshot(_only(records, changed), as_of)
             rest = kept[~kept["customer_id"].isin(changed)]
             snapshot = pd.concat([rest, again]).sort_values("customer_id", ignore_index=True)
             if snapshot.equals(kept):  # what changed is nothing that a feature looks at

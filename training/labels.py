@@ -2,6 +2,9 @@
 
 A label window is ``[cutoff, cutoff + horizon)`` on the wall clock of the source's zone: it opens with the
 cutoff's instant and closes, not included, at the same local time ``horizon_days`` calendar days later.
+
+Who a customer is, is what was known at the cutoff: ids that were one person's by then are one customer throughout the
+window, and a link learned later changes no label. So a snapshot and its labels always speak of the same customers.
 """
 
 from datetime import timedelta
@@ -11,6 +14,7 @@ import ibis
 import pandas as pd
 
 from features.engine import fetch
+from features.identities import as_known
 from features.records import AsOf, Records
 from features.windows import micro, units
 from perennial.errors import InsufficientData
@@ -55,7 +59,7 @@ def label(records: Records, cutoff: AsOf, horizon_days: int, as_of: AsOf | None 
             f"{records.name}: the {horizon_days} days after {cutoff.day} end on {end.day}, but what happened is only "
             f"known until {known_until.day}; choose a cutoff {(end.day - known_until.day).days} days earlier"
         )
-    lines = records.tables["orders"]
+    lines = as_known(records, cutoff).tables["orders"]
     lines = lines.filter(lines.ordered_at < end.naive_utc, lines.known_at < known_until.naive_utc)
     return fetch(_outcomes(lines, cutoff))
 

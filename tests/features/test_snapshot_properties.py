@@ -65,6 +65,14 @@ logs = st.fixed_dictionaries(
         "interactions": st.lists(interactions, max_size=12),
     }
 )
+# links stay within two pairs, so that each pair is a customer of its own whatever is known of it
+PAIRS = (("ann", "bob"), ("dee", "cem"))
+links = st.builds(
+    lambda pair, known: {"customer_id": pair[0], "master_id": pair[1], "known_at": known},
+    st.sampled_from(PAIRS),
+    st.none() | instants,
+)
+linked = st.lists(links, min_size=1, max_size=2, unique_by=lambda row: row["customer_id"])
 # one example is 4 customers × 3 cutoffs; the fixtures hold no state between examples
 thorough = settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -121,6 +129,25 @@ def test_many_cutoffs_at_once_equal_each_alone(make_records, log):
     together = build_snapshot(records, [*reversed(CUTOFFS), AS_OF])
     assert_identical(together, pd.concat(alone))
     assert_within_bounds(together)
+
+
+@settings(thorough, max_examples=4)
+@given(log=logs, identities=linked, data=st.data())
+def test_all_of_it_holds_where_ids_are_linked(make_records, log, identities, data):
+    log = {**log, "identities": identities}
+    batch = build_snapshot(make_records(**log), CUTOFFS)
+    shuffled = {table: data.draw(st.permutations(rows)) for table, rows in log.items()}
+    assert_identical(build_snapshot(make_records(**shuffled), CUTOFFS), batch)
+    for pair in PAIRS:
+        alone = build_snapshot(make_records(**only(log, lambda row, pair=pair: row["customer_id"] in pair)), CUTOFFS)
+        assert_identical(alone, batch[batch.customer_id.isin(pair)])
+
+    def seen(row):
+        instants = (row.get("ordered_at"), row.get("occurred_at"), row["known_at"])
+        return all(instant is None or instant < AS_OF.naive_utc for instant in instants)
+
+    known_then = build_snapshot(make_records(**only(log, seen)), AS_OF)
+    assert_identical(known_then, batch[batch.as_of == known_then.as_of.iloc[0]] if len(known_then) else known_then)
 
 
 def assert_within_bounds(rows):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from features.context import build_context
 from features.sources import load_source, read_records
 from perennial.errors import SourceError
 from tests.features.sourcing import COLUMNS, HEAD, ORDERS, column, read_orders, report, write
@@ -29,7 +30,14 @@ def refusal(folder: Path, *, head: str = HEAD, orders: str = ORDERS, **files: st
         (HEAD, ORDERS.replace('customer_id = "id"', ""), ["[orders]", "customer_id is missing"]),
         (HEAD, ORDERS.replace('amount = "amount"', 'quantity = "amount"'), ["quantity and unit_price"]),
         (HEAD, ORDERS.replace("orders.csv", "order.csv"), ["no such file", "did you mean 'orders.csv'?"]),
-        (HEAD, ORDERS + 'url = "postgresql://h/d"\n', ["url", "Parquet or CSV"]),
+        (HEAD, ORDERS + 'url = "postgresql://h/d"\n', ["path (files)", "not both"]),
+        (HEAD, ORDERS.replace('path = "orders.csv"', 'url = "postgresql://h/d"'), ["table is missing"]),
+        (HEAD, ORDERS.replace('path = "orders.csv"', 'url = "mysql://h/d"\ntable = "t"'), ["postgresql://"]),
+        (
+            HEAD,
+            ORDERS.replace('path = "orders.csv"', 'url = "postgresql://u:${NO_SUCH}@h/d"\ntable = "t"'),
+            ["NO_SUCH"],
+        ),
         (HEAD, ORDERS + 'is_return = "amount"\n', ["'is_return'"]),
         (HEAD, ORDERS + 'cancelled_prefix = "C"\n', ["cancelled_prefix", "order_id"]),
         (HEAD, ORDERS + "channel = 5\n", ["channel", "constant = 5"]),
@@ -114,12 +122,33 @@ def test_renamed_column_in_one_of_many_files_names_that_file(tmp_path: Path) -> 
     assert "b.csv has no such column; did you mean 'Amounts'?" in refusal(tmp_path, orders=orders, **files)
 
 
-def test_attribute_of_the_business_is_checked_and_left_out(tmp_path: Path) -> None:
-    customers = '[customers]\npath = "people.csv"\ncustomer_id = "id"\nincome = "income"\n'
-    files = {"orders_csv": COLUMNS + "A,2024-01-05,10\n", "people_csv": "id,income,shoe\nA,35-49K,42\n"}
+def test_attributes_of_the_business_are_carried_as_text(tmp_path: Path) -> None:
+    customers = '[customers]\npath = "people.csv"\ncustomer_id = "id"\nincome = "Income"\nsize = { constant = 3 }\n'
+    files = {
+        "orders_csv": COLUMNS + "A,2024-01-05,10\nB,2024-01-05,10\n",
+        "people_csv": "id,Income,shoe\nA,35-49K,42\n",
+    }
     records = read_records(write(tmp_path, orders=ORDERS + customers, **files))
-    assert report(records, "customers").accepted == 1
+    assert records.attributes == ("income", "size")
+    assert records.tables["customers"].schema()["income"].is_string()
     assert report(records, "customers").inputs[0].unused == ("shoe",)
-    assert report(records, "customers").notes == (
-        "people.csv: attributes of your own are there, but nothing reads them yet: income",
+    context = build_context(records, records.as_of())
+    assert context[["customer_id", "income", "size"]].iloc[0].tolist() == ["A", "35-49K", "3"]
+    assert context[["income", "size"]].iloc[1].isna().all()
+
+
+def test_attributes_of_two_sections_stand_beside_each_other(tmp_path: Path) -> None:
+    customers = (
+        '[[customers]]\npath = "a.csv"\ncustomer_id = "id"\nincome = "income"\n'
+        '[[customers]]\npath = "b.csv"\ncustomer_id = "id"\nclub = "club"\n'
     )
+    files = {"orders_csv": COLUMNS + "A,2024-01-05,10\n", "a_csv": "id,income\nA,high\n", "b_csv": "id,club\nB,gold\n"}
+    records = read_records(write(tmp_path, orders=ORDERS + customers, **files))
+    assert column(records, "income", "customers") == ["high", None]
+    assert column(records, "club", "customers") == [None, "gold"]
+
+
+@pytest.mark.parametrize("name", ["frequency", "last_order_at"])
+def test_an_attribute_cannot_take_the_name_of_a_computed_fact(tmp_path: Path, name: str) -> None:
+    customers = f'[customers]\npath = "people.csv"\ncustomer_id = "id"\n{name} = "x"\n'
+    assert "name your attribute otherwise" in refusal(tmp_path, orders=ORDERS + customers)

@@ -135,3 +135,16 @@ def test_a_full_disk_leaves_what_stood(make_records, orders, tmp_path: Path, mon
         SnapshotStore(tmp_path).snapshot(make_records(orders=orders[:-1]), as_of)
     assert bytes_of(tmp_path) == stood
     assert {path.name for path in tmp_path.rglob(".*")} == {".lock"}
+
+
+def test_a_link_learned_since_makes_two_customers_one(make_records, at, tmp_path):
+    orders = [
+        {"customer_id": name, "ordered_at": at(day), "amount": 1.0} for name, day in (("a", 1), ("b", 2), ("c", 3))
+    ]
+    as_of = AsOf.parse("2024-03-01", "UTC")
+    store = SnapshotStore(tmp_path)
+    store.snapshot(make_records(orders=orders), as_of)
+    linked = make_records(orders=orders, identities=[{"customer_id": "a", "master_id": "b", "known_at": at(5)}])
+    again = store.snapshot(linked, as_of).snapshot
+    assert list(again.customer_id) == ["b", "c"]
+    pd.testing.assert_frame_equal(again, build_snapshot(linked, as_of), check_exact=True)
