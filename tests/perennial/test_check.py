@@ -54,7 +54,7 @@ def test_it_prints_what_became_of_the_rows_and_where_it_wrote(source: Path) -> N
         "1 corrected  blanks around a value removed",
         "churn, 90 days  D  for grade C:",
         "180 days from the first order to the last: 4 now, 176 more",
-        "2024-12-29",
+        "2024-07-02",
         "50 customers with repeat purchases of value: 0 now, 50 more",
         "orders.csv: 5 rows, utf-8, delimiter ','; columns not used: note, =x",
         "customer_id is empty in 1 of 5 rows",
