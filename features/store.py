@@ -24,7 +24,7 @@ from typing import Any
 import ibis
 import pandas as pd
 
-from features.contract import TABLES
+from features.contract import IDENTITIES, TABLES
 from features.inputs import identifier
 from features.records import AsOf, Records
 from features.snapshot import build_snapshot
@@ -74,7 +74,8 @@ class SnapshotStore:
 
     def _snapshot(self, records: Records, as_of: AsOf, seen: pd.DataFrame) -> Kept:
         place = self._place(records, as_of)
-        seen = seen.sort_values("customer_id", ignore_index=True)
+        persons = _persons(records, as_of)
+        seen = _united(seen, persons).sort_values("customer_id", ignore_index=True)
         with locked(place):
             last = max(_versions(place), default=0)
             if not last:
@@ -88,7 +89,7 @@ class SnapshotStore:
                 changed = kept["customer_id"]
                 again = build_snapshot(records, as_of)
             else:
-                again = build_snapshot(_only(records, changed), as_of)
+                again = build_snapshot(_only(records, _ids_of(changed, persons)), as_of)
             rest = kept[~kept["customer_id"].isin(changed)]
             snapshot = pd.concat([rest, again]).sort_values("customer_id", ignore_index=True)
             if snapshot.equals(kept):  # what changed is nothing that a feature looks at
@@ -141,6 +142,8 @@ def _seen(records: Records, moments: Sequence[AsOf]) -> pd.DataFrame:
     """
     parts = []
     for name, contract in TABLES.items():
+        if name == IDENTITIES.name:  # `_united` knows who is who
+            continue
         table = identifier(records.tables[name].get_name())
         known = f"greatest({contract.instant}, known_at)" if contract.instant else "TIMESTAMP '-infinity'"
         parts.append(f"SELECT customer_id, {known} AS seen_from, hash('{name}', rows) AS print FROM {table} AS rows")
@@ -152,6 +155,29 @@ def _seen(records: Records, moments: Sequence[AsOf]) -> pd.DataFrame:
     query = f"SELECT customer_id, {sums} FROM ({' UNION ALL '.join(parts)}) GROUP BY customer_id"
     frame: pd.DataFrame = connection.sql(query).to_arrow_table().to_pandas()
     return frame
+
+
+def _persons(records: Records, as_of: AsOf) -> "pd.Series[str]":
+    """Return the person of every id that was linked by then."""
+    ids, masters = records.links.persons(as_of.naive_utc)
+    return pd.Series(masters, index=pd.Index(ids, dtype="str"), dtype="str")
+
+
+def _united(seen: pd.DataFrame, persons: "pd.Series[str]") -> pd.DataFrame:
+    """Return one fingerprint per person: those of all the person's ids, in one order."""
+    if persons.empty:
+        return seen
+    whose = seen["customer_id"].map(persons).fillna(seen["customer_id"])
+    prints = seen["customer_id"] + ":" + seen["fingerprint"]
+    one = prints.sort_values().groupby(whose).agg("+".join)
+    return one.rename("fingerprint").rename_axis("customer_id").reset_index()
+
+
+def _ids_of(customers: "pd.Series[str]", persons: "pd.Series[str]") -> "pd.Series[str]":
+    """Return the ids under which the customers' records stand."""
+    own = persons.index[persons.isin(customers)].to_series()
+    whole: pd.Series[str] = pd.concat([customers, own])
+    return whole
 
 
 def _changed(known: pd.DataFrame, seen: pd.DataFrame) -> pd.Series:

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from features import store
 from features.records import AsOf
 from features.snapshot import build_snapshot
+from features.sources import records_from_frames
 from features.store import SnapshotStore
 from perennial.errors import OutputError, StoreError
 from tests.features.test_snapshot_properties import logs
@@ -148,3 +149,26 @@ def test_a_link_learned_since_makes_two_customers_one(make_records, at, tmp_path
     again = store.snapshot(linked, as_of).snapshot
     assert list(again.customer_id) == ["b", "c"]
     pd.testing.assert_frame_equal(again, build_snapshot(linked, as_of), check_exact=True)
+
+
+def test_a_link_learned_later_joins_two_rows_and_leaves_the_earlier_snapshot(tmp_path):
+    def records(amount, *links):
+        orders = [line(who, f"2024-01-0{day}", amount * day) for who, day in (("A", 1), ("B", 2), ("C", 3), ("B", 5))]
+        frames = {"orders": pd.DataFrame(orders)}
+        if links:
+            frames["identities"] = pd.DataFrame(links, columns=["customer_id", "master_id", "known_at"])
+        return records_from_frames(frames)
+
+    early, late = (AsOf.parse(day, "UTC") for day in ("2024-02-01", "2024-04-01"))
+    link = ("B", "A", pd.Timestamp("2024-03-01"))
+    snapshots = SnapshotStore(tmp_path)
+    for moment in (early, late):
+        assert_built(snapshots.snapshot(records(1.0), moment), records(1.0), moment)
+    linked = records(1.0, link)
+    found, joined = snapshots.snapshot(linked, early), snapshots.snapshot(linked, late)
+    assert (found.version, found.computed) == (1, 0)
+    assert joined.version == 2
+    assert list(joined.snapshot["customer_id"]) == ["A", "C"]
+    assert_built(joined, linked, late)
+    corrected = records(2.0, link)
+    assert_built(snapshots.snapshot(corrected, late), corrected, late)
