@@ -85,11 +85,7 @@ class SnapshotStore:
             changed = _changed(known, seen)
             if changed.empty:
                 return Kept(kept, last, 0)
-            if records.links:  # the rows of one id may now be another's, so there are no others to keep
-                changed = kept["customer_id"]
-                again = build_snapshot(records, as_of)
-            else:
-                again = build_snapshot(_only(records, _ids_of(changed, persons)), as_of)
+            again = build_snapshot(_only(records, _ids_of(changed, persons)), as_of)
             rest = kept[~kept["customer_id"].isin(changed)]
             snapshot = pd.concat([rest, again]).sort_values("customer_id", ignore_index=True)
             if snapshot.equals(kept):  # what changed is nothing that a feature looks at

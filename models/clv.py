@@ -31,11 +31,14 @@ _FITTED_ON = (*HISTORY, "monetary_value")  # snapshot columns that fitting reads
 class Level:
     """What a customer is expected to buy, (n_customers,) each, and how that compares with the history alone.
 
-    ``pace`` is expected orders over the purchases model's, ``worth`` the order value over the spend model's.
+    ``order_value`` is what an order of the customer is worth, by the spend model; ``spend`` what is expected in all.
+    ``pace`` is expected orders over the purchases model's, ``worth`` spend over orders times order value: below 1 where
+    the orders to come are smaller than those that were.
     """
 
     orders: Floats
     order_value: Floats
+    spend: Floats
     pace: Floats
     worth: Floats
 
@@ -160,7 +163,7 @@ class ClvModel:
         value, if_buys, if_not = self._purchase_values(snapshot, horizon_days, alive)
         level = self._level(snapshot, horizon_days, alive)
         order_range, value_range = self._ranges(snapshot, horizon_days, alive, level)
-        per_purchase = level.pace * level.order_value * margin
+        per_purchase = level.pace * level.worth * level.order_value * margin
         return pd.DataFrame(
             {
                 "p_alive": self._p_alive(snapshot, churn_probability),
@@ -168,7 +171,7 @@ class ClvModel:
                 "expected_orders_low": order_range[:, 0],
                 "expected_orders_high": order_range[:, 1],
                 "expected_order_value": level.order_value,
-                "expected_spend": level.orders * level.order_value,
+                "expected_spend": level.spend,
                 "clv": value * per_purchase,
                 "clv_low": value_range[:, 0] * margin,
                 "clv_high": value_range[:, 1] * margin,
@@ -182,18 +185,17 @@ class ClvModel:
 
     def predict_spend(self, snapshot: pd.DataFrame, *, horizon_days: float) -> Floats:
         """Return the expected spend within the horizon, (n_customers,)."""
-        level = self._level(snapshot, horizon_days, None)
-        return level.orders * level.order_value
+        return self._level(snapshot, horizon_days, None).spend
 
     def _level(self, snapshot: pd.DataFrame, days: float, alive: Floats | None) -> Level:
         """Return each customer's orders and order value, by the demand model where there is one."""
         orders = self.purchases_.predict_purchases(snapshot, horizon_days=days, alive=alive)
         order_value = self.spend_.predict_spend(snapshot)
         if self.demand_ is None:
-            return Level(orders, order_value, np.ones(len(orders)), np.ones(len(orders)))
+            return Level(orders, order_value, orders * order_value, np.ones(len(orders)), np.ones(len(orders)))
         wanted, spent = self.demand_.predict(snapshot, Forecaster(self.purchases_, self.spend_), days)
         pace = wanted / np.maximum(orders, np.finfo(np.float64).tiny)
-        return Level(wanted, spent / wanted, pace, spent / wanted / order_value)
+        return Level(wanted, order_value, spent, pace, spent / (wanted * order_value))
 
     @property
     def _discount_rate_per_day(self) -> float:

@@ -227,10 +227,10 @@ def with_labels(
         ignore_index=True,
     )
     at_cutoffs = rows_at(snapshot, cutoffs)
-    rows = at_cutoffs.merge(labels, how="outer", on=["as_of", "customer_id"], validate="one_to_one", indicator=True)
-    if (rows["_merge"] != "both").any():
+    rows = at_cutoffs.merge(labels, on=["as_of", "customer_id"], validate="one_to_one")
+    if not len(at_cutoffs) == len(labels) == len(rows):
         raise InsufficientData(f"{records.name}: snapshot and labels disagree about who was a customer at a cutoff")
-    return rows.drop(columns="_merge").astype({"churned": "bool"})
+    return rows.astype({"churned": "bool"})
 
 
 def rows_at(rows: pd.DataFrame, cutoffs: Iterable[AsOf]) -> pd.DataFrame:
