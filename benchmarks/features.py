@@ -18,6 +18,7 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 
 import duckdb
@@ -28,11 +29,13 @@ import pandas as pd
 from benchmarks.company import CompanySettings
 from benchmarks.company.blocks import block_count, make_block
 from benchmarks.features_by_hand import REFERENCE, by_hand_pandas, by_hand_sql
+from features.catalogue import MODEL_FEATURES
 from features.cleaning import DUCKDB_TYPES
 from features.contract import TABLES, Table
 from features.engine import open_table
+from features.plan import log_plan
 from features.records import AsOf, Records
-from features.snapshot import build_snapshot
+from features.snapshot import as_frame, build_snapshot
 
 DAYS = 730
 LINES_PER_CUSTOMER = 19  # of the generated company over 730 days
@@ -58,6 +61,7 @@ def main() -> None:
             for percent in (50, 99):
                 took = float(np.percentile(milliseconds, percent))
                 report(f"one customer's snapshot, all features, percentile {percent}", took, "ms", asked.pairs)
+            online(small, asked.pairs, asked.seed, report)
         if asked.many:
             report(
                 "pairs of the many-customer path that differ",
@@ -162,6 +166,28 @@ def pairs(records: Records, count: int, seed: int) -> tuple[int, list[float]]:
         milliseconds.append(1e3 * (time.perf_counter() - started))
         differing += not _same(row.set_index(["customer_id", "as_of"]), batch.loc[[(customer_id, as_of)]])
     return differing, milliseconds
+
+
+def online(records: Records, count: int, seed: int, report: Callable[..., None]) -> None:
+    """Time one customer's snapshot of the features that models read, and the same planned anew for each."""
+    as_of, alone = records.as_of(), Alone(records)
+    chosen = np.random.default_rng(seed + 3).choice(alone.customers(), size=count)
+    ways = {
+        "as served": partial(build_snapshot, as_of=as_of, features=MODEL_FEATURES),
+        "planned anew": lambda one: as_frame(log_plan(MODEL_FEATURES).run(one, as_of)),
+    }
+    took: dict[str, list[float]] = {name: [] for name in ways}
+    for customer in chosen:
+        one = alone.of([customer])
+        for name, build in ways.items():
+            started = time.perf_counter()
+            build(one)
+            took[name].append(1e3 * (time.perf_counter() - started))
+    for name, percent in product(ways, (50, 99)):
+        what = f"one customer's snapshot, {len(MODEL_FEATURES)} features of models, {name}, percentile {percent}"
+        report(what, float(np.percentile(took[name], percent)), "ms", count)
+    ratio = float(np.median(took["planned anew"]) / np.median(took["as served"]))
+    report("one customer's snapshot, planned anew over as served", ratio, "ratio", count)
 
 
 def many(records: Records, count: int, seed: int, cutoffs: int = 40) -> int:

@@ -46,15 +46,20 @@ class Plan:
 
     def run(self, records: Records, moment: AsOf, kept: Collapsed | None = None, number: int = 0) -> pa.Table:
         """Return the snapshot's rows at a cutoff, sorted by customer; ``kept`` are the tables of a `collapsed_plan`."""
-        tables = {name: _name(table) for name, table in records.tables.items()}
+        tables = {name: table_name(table) for name, table in records.tables.items()}
         if kept is not None:
-            tables |= {name: _name(getattr(kept, name)) for name in _PARTS}
-        return _connection(records).sql(self.over(tables), params=self.given(moment, number)).to_arrow_table()
+            tables |= {name: table_name(getattr(kept, name)) for name in _PARTS}
+        return connection_of(records).sql(self.over(tables), params=self.given(moment, number)).to_arrow_table()
 
     def given(self, moment: AsOf, number: int = 0) -> dict[str, Any]:
         """Return the values that the statement reads."""
-        columns = {name: column.op().value for name, column in cutoff_columns(moment).items()}
-        return {name: value for name, value in {**columns, "number": number}.items() if name in self.values}
+        values = {**cutoff_values(moment), "number": number}
+        return {name: value for name, value in values.items() if name in self.values}
+
+
+def cutoff_values(moment: AsOf) -> dict[str, Any]:
+    """Return the values of a cutoff's columns by name."""
+    return {name: column.op().value for name, column in cutoff_columns(moment).items()}
 
 
 def runs_plans(records: Records) -> bool:
@@ -67,9 +72,9 @@ def runs_plans(records: Records) -> bool:
 
 
 @cache
-def log_plan(features: tuple[str, ...]) -> Plan:
-    """Compile the snapshot over the canonical tables."""
-    return _compiled(lambda records: snapshot_of(view(records, _MOMENT), features).order_by("customer_id"))
+def log_plan(features: tuple[str, ...], empty: frozenset[str] = frozenset()) -> Plan:
+    """Compile the snapshot over the canonical tables, of which the ``empty`` ones hold no rows."""
+    return _compiled(lambda records: snapshot_of(view(records, _MOMENT), features, empty).order_by("customer_id"))
 
 
 @cache
@@ -119,12 +124,14 @@ def _sql(table: ibis.Table) -> str:
     return str(ibis.to_sql(table, dialect="duckdb"))
 
 
-def _name(table: ibis.Table) -> str:
+def table_name(table: ibis.Table) -> str:
+    """Return the name of a table that stands in an engine."""
     operation: Any = table.op()
     return str(operation.name)
 
 
-def _connection(records: Records) -> duckdb.DuckDBPyConnection:
+def connection_of(records: Records) -> duckdb.DuckDBPyConnection:
+    """Return the DuckDB that the records stand in."""
     backend: Any = records.tables["orders"]._find_backend()
     connection: duckdb.DuckDBPyConnection = backend.con
     return connection

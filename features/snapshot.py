@@ -14,6 +14,7 @@ import pyarrow as pa
 from features.engine import keep
 from features.formulas import in_catalogue, snapshot_of
 from features.occasions import Log, collapse, log_of, view
+from features.online import few_rows, snapshot_of_few
 from features.plan import collapsed_plan, log_plan, runs_plans
 from features.records import AsOf, Records
 
@@ -80,7 +81,10 @@ def distinct(moments: Iterable[AsOf]) -> list[AsOf]:
 def _planned(records: Records, moments: Sequence[AsOf], features: tuple[str, ...]) -> pa.Table:
     """Run the compiled snapshot once a cutoff; several cutoffs share the collapsed order lines, kept in the engine."""
     if len(moments) == 1:
-        return log_plan(features).run(records, moments[0])
+        few = few_rows(records)
+        return (
+            log_plan(features).run(records, moments[0]) if few is None else snapshot_of_few(few, moments[0], features)
+        )
     with ExitStack() as stack:
         kept = collapse(records, moments, lambda table: keep(table, stack))
         plan = collapsed_plan(features)
