@@ -109,6 +109,6 @@ def _join_cutoff(select: sql.Select, asked: list[sql.Placeholder], name: str) ->
         cast.replace(sql.column(value.name, table=name))
     for star in select.expressions:
         if isinstance(star, sql.Star):  # all of its own table, without the cutoff's
-            own = select.find(sql.Table)
+            own = next(select.find_all(sql.Table))
             star.replace(sql.Column(this=sql.Star(), table=sql.to_identifier(own.alias, quoted=True)))
     select.join(sql.alias_(sql.to_table(MOMENT), name, table=True), join_type="cross", copy=False)
