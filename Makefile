@@ -19,6 +19,8 @@ bench: .venv/installed
 	$(BIN)/python -m benchmarks.clv
 	$(BIN)/python -m benchmarks.api
 	$(BIN)/python -m benchmarks.reading
+	$(BIN)/python -m benchmarks.features
+	$(BIN)/python -m benchmarks.snapshots
 
 bench-clv: .venv/installed .venv-bench/installed
 	$(BIN)/python -m benchmarks.clv --nuts .venv-bench/bin/python

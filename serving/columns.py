@@ -167,7 +167,7 @@ SCORE_COLUMNS: tuple[ScoreColumn, ...] = (
         _N,
         "currency",
         True,
-        "expected revenue within horizon_days; not orders times order value where the coming orders differ from past ones",
+        "expected revenue within horizon_days; not orders times order value where coming orders differ from past ones",
         "horizon_days天内的预期消费额；若未来订单金额与以往不同，则不等于订单数乘以客单价",
     ),
     ScoreColumn(
