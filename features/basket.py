@@ -4,7 +4,7 @@ from typing import Any
 
 import ibis
 
-from features.windows import KEYS, days_between, days_since, flag, ratio, units
+from features.windows import KEYS, count, days_between, days_since, ratio, units
 
 SHARE_STEPS = 1e9  # squares of shares in whole billionths still fit 64 bits, and add up exactly
 
@@ -12,7 +12,7 @@ SHARE_STEPS = 1e9  # squares of shares in whole billionths still fit 64 bits, an
 def from_orders(orders: ibis.Table) -> dict[str, Any]:
     """Totals over a customer's orders."""
     return {
-        "baskets": flag(orders.lines_bought > 0).sum(),
+        "baskets": count(orders.lines_bought > 0),
         "lines_bought": orders.lines_bought.sum(),
         "quantity": orders.quantity.sum(),
         "baskets_with_quantity": orders.quantity.count(),
@@ -34,9 +34,9 @@ def by_category(categories: ibis.Table) -> ibis.Table:
     levels = known.group_by(*KEYS, "gross").aggregate(
         categories=known.count(),
         square_sum=known.square.sum(),
-        recent=flag(known.latest_at >= known.since_90d).sum(),
+        recent=count(known.latest_at >= known.since_90d),
         rhythmic=known.overdue.count(),
-        due=flag(known.overdue > 1.0).sum(),
+        due=count(known.overdue > 1.0),
         silence=known.silence.min(),
         overdue=known.overdue.min(),
     )

@@ -4,7 +4,7 @@ from typing import Any
 
 import ibis
 
-from features.windows import block_of, days_since, flag, ratio
+from features.windows import block_of, count, days_since, ratio
 
 COUNTS = (
     *("interactions_30d", "interactions_90d", "visits_90d", "clicks_90d", "email_opens_90d"),
@@ -19,13 +19,13 @@ def from_interactions(interactions: ibis.Table) -> dict[str, Any]:
     week, month = (block_of(interactions.last_day, day, days=days) for days in (7, 30))
     opened = (kind == "open") & (interactions.channel == "email")
     return {
-        "interactions_30d": flag(at >= interactions.since_30d).sum(),
-        "interactions_90d": flag(recent).sum(),
-        "interactions_180d": flag(at >= interactions.since_180d).sum(),
+        "interactions_30d": count(at >= interactions.since_30d),
+        "interactions_90d": count(recent),
+        "interactions_180d": count(at >= interactions.since_180d),
         "latest_interaction_day": day.max(),
-        "visits_90d": flag(recent & (kind == "visit")).sum(),
-        "clicks_90d": flag(recent & (kind == "click")).sum(),
-        "email_opens_90d": flag(recent & opened).sum(),
+        "visits_90d": count(recent & (kind == "visit")),
+        "clicks_90d": count(recent & (kind == "click")),
+        "email_opens_90d": count(recent & opened),
         "contact_weeks_91d": week.nunique(where=week < 13),
         "contact_months_360d": month.nunique(where=month < 12),
     }

@@ -5,7 +5,7 @@ from typing import Any
 
 import ibis
 
-from features.windows import KEYS, MICRO, flag, micro, ratio
+from features.windows import KEYS, MICRO, count, micro, ratio
 
 EVENING_HOUR, MORNING_HOURS, SATURDAY = 18, (5, 11), 5  # evening 18:00 to midnight, morning 5:00 to 11:00
 
@@ -15,9 +15,9 @@ def from_orders(orders: ibis.Table) -> dict[str, Any]:
     bought, hour, weekday = orders.lines_bought > 0, orders.local_at.hour(), orders.local_at.day_of_week.index()
     morning = (hour >= MORNING_HOURS[0]) & (hour < MORNING_HOURS[1])
     return {
-        "weekend_orders": flag(bought & (weekday >= SATURDAY)).sum(),
-        "evening_orders": flag(bought & (hour >= EVENING_HOUR)).sum(),
-        "morning_orders": flag(bought & morning).sum(),
+        "weekend_orders": count(bought & (weekday >= SATURDAY)),
+        "evening_orders": count(bought & (hour >= EVENING_HOUR)),
+        "morning_orders": count(bought & morning),
         **_on_circle("hour", hour, 24, bought),
         **_on_circle("weekday", weekday, 7, bought),
     }

@@ -7,15 +7,15 @@ from typing import Any
 
 import ibis
 
-from features.windows import days_since, flag
+from features.windows import count, days_since
 
 
 def from_interactions(interactions: ibis.Table) -> dict[str, Any]:
     """Totals over a customer's interactions."""
     referral = interactions.kind == "referral"
     return {
-        "referrals_total": flag(referral).sum(),
-        "referrals_365d": flag(referral & (interactions.occurred_at >= interactions.since_365d)).sum(),
+        "referrals_total": count(referral),
+        "referrals_365d": count(referral & (interactions.occurred_at >= interactions.since_365d)),
         "latest_referral_day": interactions.local_at.date().max(where=referral),
     }
 

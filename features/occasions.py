@@ -8,7 +8,7 @@ import ibis
 
 from features.identities import as_known
 from features.records import AsOf, Records
-from features.windows import KEYS, Columns, cutoff_columns, flag, micro, seen, with_first_cutoff
+from features.windows import KEYS, Columns, count, cutoff_columns, micro, seen, total, with_first_cutoff
 
 ORDER = ("customer_id", "order_id")
 
@@ -106,14 +106,14 @@ def _orders(lines: ibis.Table, **totals: Any) -> ibis.Table:
     return lines.group_by(*ORDER).aggregate(
         ordered_at=lines.ordered_at.min(),
         local_at=lines.local_at.min(),
-        lines_bought=flag(bought).sum(),
-        lines_returned=flag(lines.is_return).sum(),
-        lines_discounted=flag(bought & (lines.discount > 0)).sum(),
-        lines_discount_known=flag(bought & lines.discount.notnull()).sum(),
-        gross=micro(lines.amount).sum(where=bought),
-        returned=micro(-lines.amount).sum(where=lines.is_return),
-        discount=micro(lines.discount).sum(where=bought),
-        quantity=micro(lines.quantity).sum(where=bought),
+        lines_bought=count(bought),
+        lines_returned=count(lines.is_return),
+        lines_discounted=count(bought & (lines.discount > 0)),
+        lines_discount_known=count(bought & lines.discount.notnull()),
+        gross=total(micro(lines.amount), where=bought),
+        returned=total(micro(-lines.amount), where=lines.is_return),
+        discount=total(micro(lines.discount), where=bought),
+        quantity=total(micro(lines.quantity), where=bought),
         channel=lines.channel.min(where=bought),
         **totals,
     )
@@ -122,7 +122,7 @@ def _orders(lines: ibis.Table, **totals: Any) -> ibis.Table:
 def _occasions(orders: ibis.Table) -> ibis.Table:
     """Return one row per customer and local day with a purchase; ``gap`` is days since the one before."""
     bought = orders.filter(orders.lines_bought > 0).mutate(day=orders.local_at.date())
-    occasions = bought.group_by(*KEYS, "day").aggregate(last_at=bought.ordered_at.max(), gross=bought.gross.sum())
+    occasions = bought.group_by(*KEYS, "day").aggregate(last_at=bought.ordered_at.max(), gross=total(bought.gross))
     before = ibis.window(group_by=KEYS, order_by=occasions.day)
     return occasions.mutate(gap=occasions.day.delta(occasions.day.lag().over(before), unit="day"))
 
@@ -131,7 +131,7 @@ def _category_days(lines: ibis.Table, *also_by: str) -> ibis.Table:
     """Return one row per customer, category and local day bought; lines without a category are left out."""
     bought = lines.filter(~lines.is_return, lines.category.notnull()).mutate(day=lines.local_at.date())
     days = bought.group_by(*KEYS, "category", "day", *also_by).aggregate(
-        gross=micro(bought.amount).sum(), latest_at=bought.ordered_at.max()
+        gross=total(micro(bought.amount)), latest_at=bought.ordered_at.max()
     )
     return days.mutate(first_day=days.day, latest_day=days.day)
 
@@ -147,7 +147,7 @@ def _category_parts(lines: ibis.Table) -> ibis.Table:
 
 def _by_category(parts: ibis.Table, *also_by: str, **totals: Any) -> ibis.Table:
     return parts.group_by(*KEYS, "category", *also_by).aggregate(
-        gross=parts.gross.sum().fill_null(0),
+        gross=total(parts.gross).fill_null(0),
         latest_at=parts.latest_at.max(),
         first_day=parts.first_day.min(),
         latest_day=parts.latest_day.max(),

@@ -4,7 +4,7 @@ from typing import Any
 
 import ibis
 
-from features.windows import KEYS, days_since, flag, ratio
+from features.windows import KEYS, count, days_since, ratio
 
 COUNTS = ("offers_received_30d", "offers_received_90d", "offers_received_365d", "offers_since_redemption")
 
@@ -23,14 +23,12 @@ def by_offer(offers: ibis.Table, outcomes: ibis.Table) -> ibis.Table:
     sent = sent.left_join(named.mutate(redeemed=ibis.literal(True)), [*KEYS, "offer_id"]).select(sent, "redeemed")
     sent = sent.left_join(latest, list(KEYS)).select(sent, "redeemed_at")
     last_year = sent.offer_id.notnull() & (sent.occurred_at >= sent.since_365d)
-    windows = {
-        f"offers_received_{days}d": flag(sent.occurred_at >= sent[f"since_{days}d"]).sum() for days in (30, 90, 365)
-    }
+    windows = {f"offers_received_{days}d": count(sent.occurred_at >= sent[f"since_{days}d"]) for days in (30, 90, 365)}
     return sent.group_by(*KEYS).aggregate(
         latest_offer_day=sent.local_at.date().max(),
-        offers_known=flag(last_year).sum(),
-        offers_taken=flag(last_year & sent.redeemed).sum(),
-        offers_since_redemption=flag(sent.redeemed_at.isnull() | (sent.occurred_at > sent.redeemed_at)).sum(),
+        offers_known=count(last_year),
+        offers_taken=count(last_year & sent.redeemed),
+        offers_since_redemption=count(sent.redeemed_at.isnull() | (sent.occurred_at > sent.redeemed_at)),
         **windows,
     )
 
@@ -38,9 +36,7 @@ def by_offer(offers: ibis.Table, outcomes: ibis.Table) -> ibis.Table:
 def by_redemption(outcomes: ibis.Table) -> ibis.Table:
     """Return redemptions per customer."""
     taken = _redemptions(outcomes)
-    windows = {
-        f"offers_redeemed_{days}d": flag(taken.occurred_at >= taken[f"since_{days}d"]).sum() for days in (90, 365)
-    }
+    windows = {f"offers_redeemed_{days}d": count(taken.occurred_at >= taken[f"since_{days}d"]) for days in (90, 365)}
     return taken.group_by(*KEYS).aggregate(latest_redemption_day=taken.local_at.date().max(), **windows)
 
 

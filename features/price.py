@@ -7,7 +7,7 @@ from typing import Any
 
 import ibis
 
-from features.windows import flag, ratio, units
+from features.windows import count, ratio, units
 
 
 def from_orders(orders: ibis.Table) -> dict[str, Any]:
@@ -21,8 +21,8 @@ def from_orders(orders: ibis.Table) -> dict[str, Any]:
         "lines_bought_90d": orders.lines_bought.sum(where=recent),
         "lines_discounted": orders.lines_discounted.sum(),
         "lines_discount_known": orders.lines_discount_known.sum(),
-        "baskets_discounted": flag(reduced).sum(),
-        "baskets_discount_known": flag(orders.lines_discount_known > 0).sum(),
+        "baskets_discounted": count(reduced),
+        "baskets_discount_known": count(orders.lines_discount_known > 0),
     }
 
 

@@ -4,17 +4,17 @@ from typing import Any
 
 import ibis
 
-from features.windows import block_of, days_between, days_since, flag, ratio, units
+from features.windows import block_of, count, days_between, days_since, flag, ratio, units
 
 SPEND_DAYS = (7, 30, 90, 365)
 
 
 def from_occasions(occasions: ibis.Table) -> dict[str, Any]:
     """Totals over a customer's purchase occasions."""
-    recent = {f"orders_{days}d": flag(occasions.last_at >= occasions[f"since_{days}d"]).sum() for days in SPEND_DAYS}
+    recent = {f"orders_{days}d": count(occasions.last_at >= occasions[f"since_{days}d"]) for days in SPEND_DAYS}
     return {
         "occasions": occasions.count(),
-        "paid_occasions": flag(occasions.gross > 0).sum(),
+        "paid_occasions": count(occasions.gross > 0),
         "first_day": occasions.day.min(),
         "latest_day": occasions.day.max(),
         "gross_total": occasions.gross.sum(),

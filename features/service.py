@@ -4,7 +4,7 @@ from typing import Any
 
 import ibis
 
-from features.windows import KEYS, days_since, flag, micro, ratio, units
+from features.windows import KEYS, count, days_since, micro, ratio, units
 
 
 def from_interactions(interactions: ibis.Table) -> dict[str, Any]:
@@ -13,9 +13,9 @@ def from_interactions(interactions: ibis.Table) -> dict[str, Any]:
     day = interactions.local_at.date()
     age = days_since(interactions.last_day, day).cast("int64")
     return {
-        "complaints_total": flag(opened).sum(),
-        "complaints_closed": flag(closed).sum(),
-        "complaints_90d": flag(opened & (interactions.occurred_at >= interactions.since_90d)).sum(),
+        "complaints_total": count(opened),
+        "complaints_closed": count(closed),
+        "complaints_90d": count(opened & (interactions.occurred_at >= interactions.since_90d)),
         "complaint_age_sum": age.sum(where=opened),
         "closure_age_sum": age.sum(where=closed).fill_null(0),
         "latest_complaint_day": day.max(where=opened),

@@ -8,16 +8,15 @@ from typing import Any
 import ibis
 
 from features.purchase import age_days
-from features.windows import flag, ratio
+from features.windows import count, ratio
 
 
 def from_occasions(occasions: ibis.Table) -> dict[str, Any]:
     """Totals over a customer's purchase occasions."""
     earlier = {
-        f"orders_before_{days}d": flag(occasions.last_at < occasions[f"since_{days}d"]).sum()
-        for days in (274, 364, 454)
+        f"orders_before_{days}d": count(occasions.last_at < occasions[f"since_{days}d"]) for days in (274, 364, 454)
     }
-    return {"orders_180d": flag(occasions.last_at >= occasions.since_180d).sum(), **earlier}
+    return {"orders_180d": count(occasions.last_at >= occasions.since_180d), **earlier}
 
 
 def from_orders(orders: ibis.Table) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import ibis
+import ibis.expr.datatypes as dt
+import ibis.expr.operations as ops
 
 from features.records import AsOf
 
@@ -36,8 +38,18 @@ def ratio(part: Any, whole: Any) -> Any:
 
 
 def flag(condition: Any) -> Any:
-    """Return a condition as 0 or 1, so that its sum is a count and 0 (not null) where nothing holds."""
+    """Return a condition as 0 or 1; unknown is 0."""
     return condition.fill_null(False).cast("int64")
+
+
+def count(condition: Any) -> Any:
+    """Return in how many rows a condition holds; 0 (not null) where it holds in none."""
+    return condition.count(where=condition)
+
+
+def total(whole: Any, where: Any = None) -> Any:
+    """Return the sum of whole numbers in 64 bits: DuckDB's own has 128, which all that reads it would drag along."""
+    return ops.Cast(whole.sum(where=where), dt.int64).to_expr()
 
 
 def cutoff_columns(moment: AsOf) -> Columns:
