@@ -58,19 +58,21 @@ class Collapsed:
 
 
 def collapse(
-    records: Records, moments: Sequence[AsOf], keep: Callable[[ibis.Table], ibis.Table] = lambda table: table
+    records: Records,
+    moments: Sequence[AsOf],
+    keep: Callable[[str, ibis.Table], ibis.Table] = lambda _, table: table,
 ) -> Collapsed:
     """Collapse the order lines for cutoffs in time order, each once: k cutoffs then multiply orders, not lines.
 
-    ``keep`` computes a table once for all that read it.
+    ``keep`` computes a table, told its name here, once for all that read it.
     """
     lines = with_first_cutoff(records.tables["orders"], "ordered_at", moments)
-    orders = keep(_orders(lines, first_cutoff=lines.first_cutoff.min(), last_cutoff=lines.first_cutoff.max()))
+    orders = keep("orders", _orders(lines, first_cutoff=lines.first_cutoff.min(), last_cutoff=lines.first_cutoff.max()))
     torn = orders.filter(orders.first_cutoff < orders.last_cutoff)
     return Collapsed(
         orders=orders,
-        torn=keep(lines.semi_join(torn, ORDER)),
-        categories=keep(_category_parts(lines)),
+        torn=keep("torn", lines.semi_join(torn, ORDER)),
+        categories=keep("categories", _category_parts(lines)),
     )
 
 

@@ -44,11 +44,15 @@ class Plan:
             text = text.replace(identifier(f"{{{stand_in}}}"), identifier(name))
         return text
 
+    def reads(self, table: str) -> bool:
+        """Whether the statement reads a table."""
+        return identifier(f"{{{table}}}") in self.text
+
     def run(self, records: Records, moment: AsOf, kept: Collapsed | None = None, number: int = 0) -> pa.Table:
         """Return the snapshot's rows at a cutoff, sorted by customer; ``kept`` are the tables of a `collapsed_plan`."""
         tables = {name: table_name(table) for name, table in records.tables.items()}
         if kept is not None:
-            tables |= {name: table_name(getattr(kept, name)) for name in _PARTS}
+            tables |= {name: table_name(getattr(kept, name)) for name in _PARTS if self.reads(name)}
         return connection_of(records).sql(self.over(tables), params=self.given(moment, number)).to_arrow_table()
 
     def given(self, moment: AsOf, number: int = 0) -> dict[str, Any]:

@@ -86,6 +86,6 @@ def _planned(records: Records, moments: Sequence[AsOf], features: tuple[str, ...
             log_plan(features).run(records, moments[0]) if few is None else snapshot_of_few(few, moments[0], features)
         )
     with ExitStack() as stack:
-        kept = collapse(records, moments, lambda table: keep(table, stack))
         plan = collapsed_plan(features)
+        kept = collapse(records, moments, lambda name, table: keep(table, stack) if plan.reads(name) else table)
         return pa.concat_tables([plan.run(records, at, kept, number) for number, at in enumerate(moments)])
