@@ -13,32 +13,30 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
+from threading import Event, Thread
 
-import duckdb
 import ibis
 import numpy as np
 import pandas as pd
 
-from benchmarks.company import CompanySettings
-from benchmarks.company.blocks import block_count, make_block
-from benchmarks.features_by_hand import REFERENCE, by_hand_pandas, by_hand_sql
+from benchmarks.features_by_hand import LINE_COLUMNS, REFERENCE, by_hand_pandas, by_hand_sql
+from benchmarks.features_records import DAYS, company, create, records_in, records_over, spill_folder
 from features.catalogue import MODEL_FEATURES
-from features.cleaning import DUCKDB_TYPES
-from features.contract import TABLES, Table
+from features.contract import TABLES
 from features.engine import open_table
+from features.formulas import in_catalogue
 from features.plan import log_plan
 from features.records import AsOf, Records
 from features.snapshot import as_frame, build_snapshot
 
-DAYS = 730
-LINES_PER_CUSTOMER = 19  # of the generated company over 730 days
 CUTOFFS_BACK_DAYS = (0, 90, 180, 270)
 
 
@@ -86,8 +84,16 @@ def speed(records: Records, database: Path, report: Callable[..., None]) -> None
     own, ours = timed(lambda: build_snapshot(records, as_of, REFERENCE))
     hand, theirs = timed(lambda: connection.sql(statement).to_arrow_table().to_pandas())
     theirs = theirs.astype(dict.fromkeys(REFERENCE, "float64"))
-    orders = connection.sql("SELECT customer_id, order_id, ordered_at, amount, discount, is_return FROM orders").df()
-    pandas_s, frames = timed(lambda: by_hand_pandas(orders, as_of), rounds=1)
+    parquet = database.with_suffix(".parquet")
+    connection.execute(f"COPY orders TO '{parquet}' (FORMAT parquet)")
+    filed = records_over(parquet)
+    own_filed, from_file = timed(lambda: build_snapshot(filed, as_of, REFERENCE))
+    pandas_filed, frames = timed(
+        lambda: by_hand_pandas(pd.read_parquet(parquet, columns=LINE_COLUMNS), as_of), rounds=1
+    )
+    orders = pd.read_parquet(parquet, columns=LINE_COLUMNS)
+    pandas_held, _ = timed(lambda: by_hand_pandas(orders, as_of), rounds=1)
+    report("rows that differ between the engine's table and the file", int(not ours.equals(from_file)), "", lines)
     for name, other in (("hand-written SQL", theirs), ("pandas", frames)):
         worst = max(float(np.nanmax(np.abs(ours[f].to_numpy() - other[f].to_numpy()), initial=0)) for f in REFERENCE)
         unequal = sum(int((ours[f].isna().to_numpy() != other[f].isna().to_numpy()).sum()) for f in REFERENCE)
@@ -96,7 +102,9 @@ def speed(records: Records, database: Path, report: Callable[..., None]) -> None
     report("24 reference features", own, "s", lines)
     report("the same in hand-written DuckDB SQL", hand, "s", lines)
     report("ours over hand-written SQL", own / hand, "ratio", lines)
-    report("pandas over ours", pandas_s / own, "ratio", lines)
+    report("pandas over ours, both from one Parquet file to the frame", pandas_filed / own_filed, "ratio", lines)
+    report("pandas over ours, its lines in memory and ours in the engine", pandas_held / own, "ratio", lines)
+    report("pandas over hand-written SQL, likewise", pandas_held / hand, "ratio", lines)
     four = [as_of.earlier(days, "UTC") for days in CUTOFFS_BACK_DAYS]
     for name, features in (("24 reference", REFERENCE), ("all", None)):
         one, _ = timed(partial(build_snapshot, records, as_of, features))
@@ -113,10 +121,11 @@ def growth(
     for lines in sizes:
         database = company(folder / f"{lines}.duckdb", lines, seed)
         command = [sys.executable, "-m", "benchmarks.features", "--peak", str(database), "--memory-limit", memory_limit]
-        seconds, peak_gb = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+        seconds, peak_gb, spilled_gb = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
         points.append((lines, seconds, peak_gb))
         report("all features", seconds, "s", lines)
         report("all features, peak memory", peak_gb, "GB", lines)
+        report(f"all features, most on disk beyond {memory_limit}", spilled_gb, "GB", lines)
         database.unlink()
     report("time at the largest size over the smallest", points[-1][1] / points[0][1], "ratio", points[-1][0])
     if plot:
@@ -140,12 +149,34 @@ def _plot(points: list[tuple[int, float, float]], path: Path) -> None:
 
 def _measure_alone(database: Path, memory_limit: str) -> None:
     records = records_in(database, memory_limit)
-    started = time.perf_counter()
-    build_snapshot(records, records.as_of())
-    seconds = time.perf_counter() - started
+    as_of = records.as_of()
+    log_plan(in_catalogue(None))  # compiled once a process, whatever the size
+    with _most_spilled(spill_folder(database)) as spilled_bytes:
+        started = time.perf_counter()
+        build_snapshot(records, as_of)
+        seconds = time.perf_counter() - started
     status = Path("/proc/self/status").read_text()  # the resource module's figure begins with the parent's
     peak_gb = int(status.split("VmHWM:")[1].split()[0]) / 2**20
-    sys.stdout.write(json.dumps([seconds, peak_gb]))
+    sys.stdout.write(json.dumps([seconds, peak_gb, max(spilled_bytes) / 2**30]))
+
+
+@contextmanager
+def _most_spilled(folder: Path) -> Iterator[list[int]]:
+    """Collect the size of what the engine has on disk, twenty times a second."""
+    sizes, over = [0], Event()
+
+    def sample() -> None:
+        while not over.wait(0.05):
+            with suppress(FileNotFoundError):  # dropped while it is looked at
+                sizes.append(sum(file.stat().st_size for file in folder.glob("*")))
+
+    thread = Thread(target=sample)
+    thread.start()
+    try:
+        yield sizes
+    finally:
+        over.set()
+        thread.join()
 
 
 def pairs(records: Records, count: int, seed: int) -> tuple[int, list[float]]:
@@ -277,47 +308,6 @@ def _same(rows: pd.DataFrame, expected: pd.DataFrame) -> bool:
 
 def _fingerprint(rows: pd.DataFrame) -> str:
     return hashlib.sha256(rows.to_parquet(index=False)).hexdigest()
-
-
-def company(path: Path, lines: int, seed: int) -> Path:
-    """Write the generated company's canonical tables to a DuckDB file."""
-    customers = max(1, lines // LINES_PER_CUSTOMER)
-    connection = duckdb.connect(str(path), config={"memory_limit": "2GB", "threads": 2})
-    create(connection)
-    for number in range(block_count(customers)):
-        for name, rows in make_block(number, customers, DAYS, seed, CompanySettings()).tables.items():
-            connection.register("rows_", rows)
-            connection.execute(
-                f"INSERT INTO {name} BY NAME SELECT {_canonical(TABLES[name], rows.schema.names)} FROM rows_"
-            )
-    connection.close()
-    return path
-
-
-def create(connection: duckdb.DuckDBPyConnection) -> None:
-    """Create empty contract tables."""
-    for name, table in TABLES.items():
-        columns = ", ".join(f"{column.name} {DUCKDB_TYPES[column.kind]}" for column in table.columns)
-        connection.execute(f"CREATE TABLE {name} ({columns})")
-
-
-def _canonical(table: Table, given: list[str]) -> str:
-    """Return the company's columns and those that the reader derives, for records in UTC."""
-    columns = [column.name for column in table.columns if column.name in given]
-    derived = {}
-    if table.instant:
-        derived = {name: table.instant for name in ("known_at", "local_at") if name not in given}
-    if table.name == "orders":
-        derived["is_return"] = "amount < 0"
-    return ", ".join([*columns, *(f"{sql} AS {name}" for name, sql in derived.items())])
-
-
-def records_in(database: Path, memory_limit: str) -> Records:
-    """Return the records in a DuckDB file."""
-    backend = ibis.duckdb.connect(
-        database, read_only=True, threads=2, memory_limit=memory_limit, temp_directory=str(database.parent / "spill")
-    )
-    return Records({name: open_table(backend, name) for name in TABLES}, "UTC", "EUR")
 
 
 def timed(work: Callable[[], pd.DataFrame], rounds: int = 3) -> tuple[float, pd.DataFrame]:

@@ -8,6 +8,7 @@ import pandas as pd
 from features.records import AsOf
 
 WINDOWS = (7, 30, 90, 365)
+LINE_COLUMNS = ["customer_id", "order_id", "ordered_at", "known_at", "amount", "discount", "is_return"]
 REFERENCE = (
     *("frequency", "recency", "T", "days_since_last_order"),
     *(f"orders_{days}d" for days in WINDOWS),
@@ -64,7 +65,7 @@ def by_hand_sql(as_of: AsOf) -> str:
 
 def by_hand_pandas(lines: pd.DataFrame, as_of: AsOf) -> pd.DataFrame:
     """Compute the same from lines in UTC, at a midnight; money in whole millionths, as everywhere."""
-    lines = lines[lines["ordered_at"] < as_of.naive_utc]
+    lines = lines[(lines["ordered_at"] < as_of.naive_utc) & (lines["known_at"] < as_of.naive_utc)]
     bought, micro = ~lines["is_return"], (lines["amount"] * 1e6).round().astype("int64")
     orders = (
         lines.assign(

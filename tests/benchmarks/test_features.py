@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from benchmarks.features import appends, company, many, pairs, records_in
+from benchmarks.features import appends, many, pairs
 from benchmarks.features_by_hand import REFERENCE, by_hand_pandas, by_hand_sql
+from benchmarks.features_records import company, records_in
 from features.records import Records
 from features.snapshot import build_snapshot
 
