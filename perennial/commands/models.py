@@ -111,11 +111,13 @@ def backtest(
     from training.verdicts import judge
 
     records, config = read(source), settings()
+    instant = records.as_of(as_of)
     with working(f"Backtest over {horizon_days} days …") as say:
-        found = run(records, records.as_of(as_of), horizon_days, config, origins=origins, progress=say)
+        found = run(records, instant, horizon_days, config, origins=origins, progress=say)
         say("drawing customers again and again for the intervals")
         verdicts = judge(found, config.seed)
-        write_backtest(found, verdicts, output, f"perennial backtest --source {source} --horizon-days {horizon_days}")
+        command = f"perennial backtest --source {source} --as-of {as_of or instant.day} --horizon-days {horizon_days}"
+        write_backtest(found, verdicts, output, f"{command} --origins {origins} --output {output}")
     typer.echo(f"{found.records}: {len(found.origins)} origins from {found.origins[0]} to {found.origins[-1]}")
     for comparison in verdicts.comparisons:
         typer.echo(f"  {comparison}")
