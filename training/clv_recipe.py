@@ -1,26 +1,20 @@
 """Customer value: purchases and spend fitted on the past, judged on the orders and money that followed."""
 
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from features.engine import fetch
-from features.occasions import view
 from models.clv import ClvModel
 from models.demand import DemandModel
-from models.purchases import GeoModel
 from perennial.errors import InsufficientData
 from perennial.settings import Settings
-from training import plots
+from training import tracking, value_plots
 from training.baselines import AVERAGE_RULE, average_orders, average_spend
 from training.dataset import ROWS_WORTH_THREADS, Data
 from training.metrics import AMOUNT_MEASURES, Floats, Interval, compare, coverage, evaluate
 from training.recipes import RecordsRecipe, Report
-
-FEWEST_BINS, MOST_BINS = 7, 20
 
 
 class ClvRecipe(RecordsRecipe[ClvModel]):
@@ -74,8 +68,11 @@ class ClvRecipe(RecordsRecipe[ClvModel]):
                 compare("rmse", orders, expected, own_orders, AVERAGE_RULE, of="orders", seed=seed),
             ),
             pictures={
-                "cumulative_tracking.png": _tracking(model.purchases_, data),
-                "frequency_bins.png": _bins(model.purchases_, rows, orders, days),
+                **tracking.pictures(model.purchases_, data),
+                "alive_matrix.png": value_plots.alive_matrix(*tracking.alive_grid(model.alive_, rows)),
+                "value_distribution.png": value_plots.value_distribution(
+                    full["clv"].to_numpy(), model.horizon_days, data.records.currency
+                ),
             },
         )
 
@@ -111,45 +108,3 @@ def _demand(data: Data, final: bool, settings: Settings) -> DemandModel | None:
 
 def _named(of: str, metrics: Mapping[str, Interval]) -> dict[str, Interval]:
     return {f"{of}_{name}": value for name, value in metrics.items()}
-
-
-def _bins(model: GeoModel, rows: pd.DataFrame, orders: Floats, horizon_days: int) -> bytes:
-    last = int(np.clip(np.quantile(orders, 0.95), FEWEST_BINS, MOST_BINS))
-    below = model.predict_purchase_distribution(rows, horizon_days=horizon_days, max_count=last - 1).sum(axis=0)
-    came = np.bincount(np.minimum(orders, last).astype(np.int64), minlength=last + 1).astype(np.float64)
-    return plots.frequency_bins(came, np.append(below, len(rows) - below.sum()), horizon_days)
-
-
-def _tracking(model: GeoModel, data: Data) -> bytes:
-    """Draw repeat occasions of the customers known at the hold-out, day by day from the log's first purchase."""
-    births, repeats = _births_and_repeats(data)
-    first, last = births.index[0], pd.Timestamp(data.end.day - timedelta(days=1))
-    days = (last - first).days + 1
-    born, again = (_daily(counts, first, days) for counts in (births, repeats))
-    newborn = pd.DataFrame({"frequency": [0.0], "recency": [0.0], "T": [0.0]})
-    expected_at_age = [float(model.predict_purchases(newborn, horizon_days=age)[0]) for age in range(days)]
-    expected = np.convolve(born, expected_at_age)[:days]
-    cutoff_day = float((pd.Timestamp(data.holdout.day) - first).days)
-    return plots.cumulative_tracking(np.arange(days, dtype=np.float64), np.cumsum(again), expected, cutoff_day)
-
-
-def _births_and_repeats(data: Data) -> tuple["pd.Series[int]", "pd.Series[int]"]:
-    occasions = view(data.records, data.end).occasions
-    first = occasions.group_by("customer_id").agg(first=occasions.day.min())
-    known = first.filter(first["first"] < data.holdout.day)
-    later = occasions.join(known, "customer_id").filter(lambda table: table.day > table["first"])
-    births = fetch(known.group_by(day="first").agg(count=known.count()))
-    repeats = fetch(later.group_by("day").agg(count=later.count()))
-    return _series(births), _series(repeats)
-
-
-def _series(counts: pd.DataFrame) -> "pd.Series[int]":
-    days = pd.DatetimeIndex(pd.to_datetime(counts["day"]))
-    return pd.Series(counts["count"].to_numpy(), index=days).sort_index()
-
-
-def _daily(counts: "pd.Series[int]", first: pd.Timestamp, days: int) -> Floats:
-    place = (pd.DatetimeIndex(counts.index) - first).days.to_numpy()
-    daily = np.zeros(days)
-    daily[place] = counts.to_numpy()
-    return daily

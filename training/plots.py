@@ -1,40 +1,15 @@
-"""Pictures for a run: does the probability hold, does it rank, does the purchase model track what came.
-
-Every function returns PNG bytes; the same numbers give the same bytes. Figures are made without pyplot, so no
-backend or style of the process is touched.
-"""
+"""Pictures of churn and of segments: does the probability hold, does it rank. Every function returns PNG bytes."""
 
 from collections.abc import Mapping
-from io import BytesIO
-from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, PercentFormatter
 
+from training.drawing import MODEL, MUTED, RULE, canvas, percent, thousands, title, to_png
 from training.metrics import Interval
 
 Floats = npt.NDArray[np.float64]
 
-INK, MUTED, GRID = "#1f2933", "#7b8794", "#e4e7eb"
-MODEL, ACTUAL, RULE = "#1d6fb8", "#e07a1f", "#9aa5b1"
-_STYLE: Any = {
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": MUTED,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": GRID,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "legend.frameon": False,
-}
 _Z = 1.96  # two-sided 95 % of the normal distribution
 
 
@@ -43,8 +18,7 @@ def calibration(outcome: Floats, probability: Floats, horizon_days: int | None) 
 
     Without a horizon the outcome is a label of rows left out of the fit.
     """
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(6.4, 6.4), layout="constrained")
+    with canvas(6.4, 6.4) as figure:
         main, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
         predicted, observed, low, high = _deciles(outcome, probability)
         main.plot([0, 1], [0, 1], color=MUTED, lw=1, ls=(0, (4, 3)), label="perfectly calibrated")
@@ -53,24 +27,23 @@ def calibration(outcome: Floats, probability: Floats, horizon_days: int | None) 
             label="tenths of the customers, 95% interval",
         )  # fmt: skip
         main.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel=_share(horizon_days))
-        main.yaxis.set_major_formatter(_percent())
-        main.xaxis.set_major_formatter(_percent())
+        main.yaxis.set_major_formatter(percent())
+        main.xaxis.set_major_formatter(percent())
         main.legend(loc="upper left")
-        _title(main, "When the model says 70%, do 70% leave?",
+        title(main, "When the model says 70%, do 70% leave?",
                f"{len(outcome):,} {_judged(horizon_days)}: "
                f"predicted {probability.mean():.1%}, came {outcome.mean():.1%}")  # fmt: skip
         below.hist(probability, bins=np.linspace(0, 1, 41), color=MODEL, alpha=0.85)
         below.set(xlabel="predicted churn probability", ylabel="customers")
-        below.yaxis.set_major_formatter(_thousands())
-        return _png(figure)
+        below.yaxis.set_major_formatter(thousands())
+        return to_png(figure)
 
 
 def decile_lift(
     outcome: Floats, probability: Floats, rule: Floats, rule_name: str, event: str = "did not buy"
 ) -> bytes:
     """Draw the share that left per tenth, riskiest first, for the model and for the simple rule's order."""
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(7.2, 4.6), layout="constrained")
+    with canvas(7.2, 4.6) as figure:
         axes = figure.subplots()
         tenth = np.arange(1, 11)
         model, simple = _rate_by_tenth(outcome, probability), _rate_by_tenth(outcome, rule)
@@ -81,59 +54,16 @@ def decile_lift(
         axes.set(xticks=tenth, ylim=(0, min(1.12, 1.25 * max(model.max(), simple.max()))),
                  xlabel="tenth of the customers, riskiest first", ylabel=f"share that {event}")  # fmt: skip
         axes.grid(visible=False, axis="x")
-        axes.yaxis.set_major_formatter(_percent())
+        axes.yaxis.set_major_formatter(percent())
         axes.legend(loc="upper right")
-        _title(axes, f"Of the riskiest tenth {model[0]:.0%} left, of the safest {model[-1]:.0%}",
+        title(axes, f"Of the riskiest tenth {model[0]:.0%} left, of the safest {model[-1]:.0%}",
                "share that left per tenth, customers ordered by this model and by the simple rule")  # fmt: skip
-        return _png(figure)
-
-
-def cumulative_tracking(day: Floats, actual: Floats, expected: Floats, cutoff_day: float) -> bytes:
-    """Draw cumulative repeat purchase occasions, came and expected, by days since the log's first purchase."""
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(7.2, 4.6), layout="constrained")
-        axes = figure.subplots()
-        axes.axvspan(cutoff_day, day[-1], color=GRID, alpha=0.6, lw=0)
-        axes.plot(day, actual, color=ACTUAL, lw=2.2, label="came")
-        axes.plot(day, expected, color=MODEL, lw=2.2, ls=(0, (5, 2)), label="expected by the purchase model")
-        axes.set(xlim=(day[0], day[-1]), ylim=(0, None), xlabel="days since the first purchase in the log",
-                 ylabel="repeat purchase occasions, cumulative")  # fmt: skip
-        axes.yaxis.set_major_formatter(_thousands())
-        axes.annotate(
-            "held out from here", (cutoff_day, 0), (-6, 8), textcoords="offset points", color=MUTED, ha="right"
-        )
-        axes.legend(loc="upper left")
-        last = int(np.searchsorted(day, cutoff_day))
-        ahead, came = expected[-1] - expected[last], actual[-1] - actual[last]
-        note = f"after the cutoff {came:,.0f} came, {ahead:,.0f} were expected"
-        _title(axes, "Does the purchase model keep track?", f"{note} ({ahead / came - 1:+.1%})" if came > 0 else note)
-        return _png(figure)
-
-
-def frequency_bins(actual: Floats, expected: Floats, horizon_days: int) -> bytes:
-    """Draw how many customers bought 0, 1, 2 … times in the hold-out; the last bin is "or more"."""
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(7.2, 4.6), layout="constrained")
-        axes = figure.subplots()
-        times = np.arange(len(actual))
-        axes.bar(times - 0.2, actual, width=0.38, color=ACTUAL, label="came")
-        axes.bar(times + 0.2, expected, width=0.38, color=MODEL, label="expected by the purchase model")
-        axes.set_xticks(times, [*map(str, times[:-1]), f"{times[-1]}+"])
-        axes.set(xlabel=f"purchase occasions in the {horizon_days} days held out", ylabel="customers")
-        axes.grid(visible=False, axis="x")
-        axes.yaxis.set_major_formatter(_thousands())
-        axes.legend(loc="upper right")
-        missed = np.abs(actual - expected).sum() / 2 / actual.sum()
-        _title(
-            axes, "How often did customers come back?", f"{missed:.1%} of {actual.sum():,.0f} customers in another bin"
-        )
-        return _png(figure)
+        return to_png(figure)
 
 
 def by_origin(ranking: Mapping[str, Interval], gap: Mapping[str, Interval]) -> bytes:
     """Draw AUC and mean predicted − observed churn at every origin (ISO days), with their intervals."""
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(9.6, 4.2), layout="constrained")
+    with canvas(9.6, 4.2) as figure:
         left, right = figure.subplots(1, 2)
         for axes, found in ((left, ranking), (right, gap)):
             middle = np.array([interval.value for interval in found.values()])
@@ -144,19 +74,16 @@ def by_origin(ranking: Mapping[str, Interval], gap: Mapping[str, Interval]) -> b
             )
             axes.tick_params(axis="x", rotation=30)
         right.axhline(0, color=MUTED, lw=1, ls=(0, (4, 3)))
-        right.yaxis.set_major_formatter(_percent())
+        right.yaxis.set_major_formatter(percent())
         worst = max(abs(interval.value) for interval in gap.values())
-        _title(left, "Does it rank at every origin?", "AUC with 95% interval; 0.5 is guessing")
-        _title(
-            right, "Does the level hold?", f"predicted − real share of leavers; at most {100 * worst:.1f} points off"
-        )
-        return _png(figure)
+        title(left, "Does it rank at every origin?", "AUC with 95% interval; 0.5 is guessing")
+        title(right, "Does the level hold?", f"predicted − real share of leavers; at most {100 * worst:.1f} points off")
+        return to_png(figure)
 
 
 def tier_value(tiers: list[str], spend: Floats, customers: Floats, horizon_days: int, currency: str) -> bytes:
     """Draw what customers of each value tier spent after they were put into it."""
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(7.2, 4.6), layout="constrained")
+    with canvas(7.2, 4.6) as figure:
         axes = figure.subplots()
         place = np.arange(len(tiers))[::-1]
         bars = axes.barh(place, spend, height=0.66, color=MODEL)
@@ -165,9 +92,9 @@ def tier_value(tiers: list[str], spend: Floats, customers: Floats, horizon_days:
         axes.set(xlabel=f"mean spend in the following {horizon_days} days, {currency}")
         axes.set_xlim(min(0.0, spend.min()), 1.25 * max(spend.max(), 1e-9))
         axes.grid(visible=False, axis="y")
-        axes.xaxis.set_major_formatter(_thousands())
-        _title(axes, "What the value tiers went on to spend", "tiers fitted and given before the spend was known")
-        return _png(figure)
+        axes.xaxis.set_major_formatter(thousands())
+        title(axes, "What the value tiers went on to spend", "tiers fitted and given before the spend was known")
+        return to_png(figure)
 
 
 def _share(horizon_days: int | None) -> str:
@@ -195,22 +122,3 @@ def _rate_by_tenth(outcome: Floats, score: Floats) -> Floats:
     shared = (np.bincount(tie, outcome) / np.bincount(tie))[tie]
     parts = np.array_split(shared[np.argsort(-score, kind="stable")], 10)
     return np.array([part.mean() if len(part) else np.nan for part in parts])
-
-
-def _title(axes: Any, headline: str, note: str) -> None:
-    axes.set_title(headline, loc="left", fontsize=12.5, fontweight="bold", pad=24)
-    axes.annotate(note, (0, 1), (0, 8), xycoords="axes fraction", textcoords="offset points", fontsize=9.5, color=MUTED)
-
-
-def _thousands() -> Any:
-    return FuncFormatter(lambda value, _: f"{value:,.0f}")
-
-
-def _percent() -> Any:
-    return PercentFormatter(1.0, decimals=0)
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=144, metadata={"Software": None})
-    return buffer.getvalue()

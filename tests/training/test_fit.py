@@ -107,7 +107,13 @@ def test_metrics_are_those_of_a_fit_that_never_saw_the_holdout(trained, registry
 def test_runs_carry_parameters_measures_plots_data_and_no_pickle(trained, registry):
     pictures = {
         "churn": {"calibration.png", "decile_lift.png"},
-        "clv": {"cumulative_tracking.png", "frequency_bins.png"},
+        "clv": {
+            "alive_matrix.png",
+            "cumulative_tracking.png",
+            "frequency_bins.png",
+            "incremental_tracking.png",
+            "value_distribution.png",
+        },
         "segments": {"tier_value.png"},
     }
     used = {"churn": {"training", "judged"}, "clv": {"latest", "training", "judged"}, "segments": {"latest"}}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training import plots
+from training import plots, value_plots
 
 rng = np.random.default_rng(0)
 PROBABILITY = rng.beta(1, 3, 500)
@@ -13,9 +13,14 @@ DAYS = np.arange(0, 200, 7.0)
 PICTURES = {
     "calibration": lambda: plots.calibration(OUTCOME, PROBABILITY, 28),
     "decile_lift": lambda: plots.decile_lift(OUTCOME, PROBABILITY, rng.integers(0, 3, 500).astype(float), "the rule"),
-    "cumulative": lambda: plots.cumulative_tracking(DAYS, DAYS * 3, DAYS * 2.9, 150.0),
-    "nothing_came": lambda: plots.cumulative_tracking(DAYS, DAYS * 0, DAYS * 0, 150.0),
-    "frequency": lambda: plots.frequency_bins(np.array([5.0, 3, 1]), np.array([4.0, 3, 2]), 28),
+    "cumulative": lambda: value_plots.cumulative_tracking(DAYS, DAYS * 3, DAYS * 2.9, 150.0),
+    "nothing_came": lambda: value_plots.cumulative_tracking(DAYS, DAYS * 0, DAYS * 0, 150.0),
+    "frequency": lambda: value_plots.frequency_bins(np.array([5.0, 3, 1]), np.array([4.0, 3, 2]), 28),
+    "incremental": lambda: value_plots.incremental_tracking(DAYS, DAYS * 0.9, 20.0),
+    "alive": lambda: value_plots.alive_matrix(DAYS, np.arange(9.0), rng.random((9, len(DAYS))), 200.0),
+    "history": lambda: value_plots.customer_history([0, 9, 30], DAYS, np.exp(-DAYS / 90), "customer 7"),
+    "value": lambda: value_plots.value_distribution(rng.gamma(0.5, 90, 400), 365, "USD"),
+    "no_value": lambda: value_plots.value_distribution(np.zeros(5), 365, "USD"),
     "tiers": lambda: plots.tier_value(["champions", "at_risk"], np.array([90.0, -3]), np.array([10.0, 20]), 28, "USD"),
     "three_customers": lambda: plots.calibration(OUTCOME[:3], PROBABILITY[:3], 28),
     "all_left": lambda: plots.decile_lift(np.ones(50), PROBABILITY[:50], PROBABILITY[:50], "the rule"),
