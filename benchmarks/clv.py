@@ -102,7 +102,7 @@ def speed(customers: int, large: int, folder: Path) -> None:
 
 def _timed(way: str, file: Path, runs: int) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.clv_speed", way, str(file), str(runs)]
-    measured: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    measured: dict[str, float] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     return measured
 
 
@@ -118,11 +118,11 @@ def posterior(nuts: str | None, folder: Path) -> None:
     report("effective sample size", sample.effective_sample_size, "draws", "≥ 1000")
     if nuts is None:
         return
-    table, beliefs = folder / "cdnow.parquet", folder / "prior.json"
-    history.to_parquet(table)
+    table, beliefs = folder / "cdnow.csv", folder / "prior.json"
+    history.to_csv(table, index=False)
     beliefs.write_text(json.dumps({n: [mu, PRIOR_SD] for n, mu in zip(model.params_, prior.centre, strict=True)}))
     command = [nuts, str(Path(__file__).with_name("clv_nuts.py")), str(table), str(beliefs)]
-    theirs = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    theirs = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     report("NUTS (pymc-marketing), 2 chains of 500 + 1,000", theirs["seconds"], "s")
     report("its effective sample size, the least of the parameters", theirs["effective"], "draws")
     for name, mean in sample.means.items():

@@ -1,4 +1,4 @@
-"""BG/NBD's posterior by NUTS, in an environment with pymc-marketing: ``clv_nuts.py SUMMARY.parquet PRIOR.json``.
+"""BG/NBD's posterior by NUTS, in an environment with pymc-marketing: ``clv_nuts.py SUMMARY.csv PRIOR.json``.
 
 Imports nothing of this project. ``PRIOR.json`` has the mean and the standard deviation of each log parameter.
 """
@@ -21,7 +21,7 @@ def main() -> None:
     from pymc_extras.prior import Prior  # type: ignore[import-not-found]
     from pymc_marketing.clv import BetaGeoModel  # type: ignore[import-not-found]
 
-    summary, prior = pd.read_parquet(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text())
+    summary, prior = pd.read_csv(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text())
     summary = summary.rename_axis("customer_id").reset_index()
     beliefs: dict[str, Any] = {name: Prior("LogNormal", mu=mu, sigma=sd) for name, (mu, sd) in prior.items()}
     model = BetaGeoModel(data=summary, model_config=beliefs)
