@@ -2,7 +2,8 @@
 
 import pytest
 
-from benchmarks.ablation import SUBJECTS
+from benchmarks.ablation_added import OUTCOMES
+from benchmarks.ablation_sets import SUBJECTS
 from features.catalogue import FEATURES
 from models.reasons import sentence_columns
 from models.segments import SegmentModel
@@ -20,12 +21,13 @@ READ_BY = {
     "reasons": set().union(*(sentence_columns([name]) - {name} for name in FEATURES)),
 }
 PROVEN_ON = {*SUBJECTS, *(f"{name} group" for name in SUBJECTS)}
+PROVEN_FOR = {f"{name} {outcome}" for name in SUBJECTS for outcome in OUTCOMES}
 
 
 @pytest.mark.parametrize("feature", FEATURES.values(), ids=FEATURES.keys())
 def test_every_feature_is_kept_for_something_true(feature):
     assert feature.kept_for
-    assert set(feature.kept_for) <= {*PROVEN_ON, *READ_BY, "need_type", "description"}
+    assert set(feature.kept_for) <= {*PROVEN_ON, *PROVEN_FOR, *READ_BY, "need_type", "description"}
     for reader in READ_BY.keys() & set(feature.kept_for):
         assert feature.name in READ_BY[reader], reader
 
