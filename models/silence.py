@@ -49,12 +49,12 @@ class SilenceModel:
         """Log odds (n,) of no purchase in the model's own horizon, or in another."""
         return self._log_odds(_summary(snapshot), horizon_days)
 
-    def contributions(self, snapshot: pd.DataFrame) -> Floats:
+    def contributions(self, snapshot: pd.DataFrame, horizon_days: float | None = None) -> Floats:
         """Shapley values (n, 3) of the log odds over `DRIVERS`, from all 2³ mixtures with the reference."""
         own = columns_of(snapshot, DRIVERS)
         reference = np.array([self.reference_[name] for name in DRIVERS])
         worth = {
-            chosen: self._log_odds(_history(np.where(np.array(chosen), own, reference)))
+            chosen: self._log_odds(_history(np.where(np.array(chosen), own, reference)), horizon_days)
             for chosen in product((False, True), repeat=len(DRIVERS))
         }
         shares = np.zeros_like(own)
@@ -83,8 +83,12 @@ class SilenceModel:
 
     def _log_odds(self, summary: pd.DataFrame, horizon_days: float | None = None) -> Floats:
         days = self.horizon_days if horizon_days is None else horizon_days
-        silent = self.purchases_.predict_no_purchase(summary, horizon_days=days)
-        return np.asarray(logit(np.clip(silent, _LEAST, 1.0 - _LEAST)), dtype=np.float64)
+        return self.to_log_odds(self.purchases_.predict_no_purchase(summary, horizon_days=days))
+
+    @staticmethod
+    def to_log_odds(no_purchase: Floats) -> Floats:
+        """Log odds (n,) of probabilities, a certain purchase or silence kept finite."""
+        return np.asarray(logit(np.clip(no_purchase, _LEAST, 1.0 - _LEAST)), dtype=np.float64)
 
 
 def _summary(snapshot: pd.DataFrame) -> pd.DataFrame:

@@ -106,7 +106,7 @@ def backtest(
         facts = came[["customer_id", *FOLLOWED]].assign(origin=came["as_of"])
         predictions += [facts.assign(model=model, **RIVALS[model](lesson)) for model in RIVALS]
         slices.append(_sliced(lesson.today))
-        grade = fit_churn(lesson.learn, lesson.calibrate, fit.window_days, horizon_days, settings).grade_
+        grade = fit_churn(lesson.learn, lesson.calibrate, lesson.today, fit.window_days, horizon_days, settings).grade_
     return Backtest(
         records=records.name,
         currency=records.currency,

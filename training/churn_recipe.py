@@ -28,7 +28,8 @@ class ChurnRecipe(RecordsRecipe[ChurnModel]):
     def fit(self, data: Data, *, final: bool) -> ChurnModel:
         """Fit on the training cutoffs and calibrate on the next closed window."""
         fit = _fit_of(data, final)
-        return fit_churn(*data.learned(fit), fit.window_days, data.horizon_days, self.settings)
+        today = data.latest if final else data.heldout
+        return fit_churn(*data.learned(fit), today, fit.window_days, data.horizon_days, self.settings)
 
     def files(self, model: ChurnModel) -> dict[str, bytes]:
         """Return the fitted model as an artefact's files."""
@@ -87,12 +88,21 @@ class ChurnRecipe(RecordsRecipe[ChurnModel]):
 
 
 def fit_churn(
-    learn: pd.DataFrame, calibrate: pd.DataFrame, window_days: int, horizon_days: int, settings: Settings
+    learn: pd.DataFrame,
+    calibrate: pd.DataFrame,
+    today: pd.DataFrame,
+    window_days: int,
+    horizon_days: int,
+    settings: Settings,
 ) -> ChurnModel:
-    """Fit on rows of training cutoffs, labelled over ``window_days``, and calibrate on those of a later one."""
+    """Fit on rows of training cutoffs, labelled over ``window_days``, and calibrate on those of a later one.
+
+    Of ``today``, the snapshot at which the last window closed, only histories are read.
+    """
     threads = settings.threads if len(learn) >= ROWS_WORTH_THREADS else 1
     model = ChurnModel(horizon_days, window_days=window_days, num_threads=threads, seed=settings.seed)
-    return model.fit(learn, learn["churned"].to_numpy(), calibration=(calibrate, calibrate["churned"].to_numpy()))
+    later = (calibrate, calibrate["churned"].to_numpy())
+    return model.fit(learn, learn["churned"].to_numpy(), calibration=later, today=today)
 
 
 def _fit_of(data: Data, final: bool) -> Fit:

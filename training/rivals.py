@@ -59,7 +59,9 @@ Rival = Callable[[Lesson], Mapping[str, Floats]]
 
 def perennial(lesson: Lesson) -> Mapping[str, Floats]:
     """Predict as score files do: calibrated churn, and value that the churn probability has a say in."""
-    churn = fit_churn(lesson.learn, lesson.calibrate, lesson.window_days, lesson.horizon_days, lesson.settings)
+    churn = fit_churn(
+        lesson.learn, lesson.calibrate, lesson.today, lesson.window_days, lesson.horizon_days, lesson.settings
+    )
     probability = churn.predict_proba(lesson.today)
     demand = fit_demand(lesson.learned, lesson.window_days, lesson.settings)
     value = ClvModel(seed=lesson.settings.seed).fit(lesson.today, demand)

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from models.churn import FILE, TREES_FILE, ChurnModel
+from models.churn import FILE, ChurnModel
+from models.near_horizon import TREES_FILE
 from models.shares import FEW_ROWS, TreeShares
 from models.silence import DRIVERS
 from models.sufficiency import Facts, grade
@@ -59,10 +60,10 @@ def any_model(request: pytest.FixtureRequest, model: ChurnModel, small: ChurnMod
     if request.param == "alone":
         yield small
         return
-    blend = model.blend_
-    model.blend_ = 0.0 if request.param == "trees" else 0.5
+    blend = model.trees_.blend_
+    model.trees_.blend_ = 0.0 if request.param == "trees" else 0.5
     yield model
-    model.blend_ = blend
+    model.trees_.blend_ = blend
 
 
 def test_a_later_month_comes_true(model: ChurnModel, world: World):
@@ -106,11 +107,11 @@ def test_contributions_add_up_to_the_log_odds(any_model: ChurnModel, world: Worl
 
 
 def test_many_rows_get_the_shares_lightgbm_gives(model: ChurnModel, world: World):
-    matrix = model._matrix(world.training.snapshot)
+    matrix = model.trees_.matrix(world.training.snapshot)
     assert len(matrix) > FEW_ROWS
     assert np.isnan(matrix).any()
-    theirs = model._booster.predict(matrix, pred_contrib=True)[:, :-1]
-    assert np.allclose(TreeShares(model._booster, 1)(matrix), theirs, rtol=0, atol=1e-12)
+    theirs = model.trees_.booster.predict(matrix, pred_contrib=True)[:, :-1]
+    assert np.allclose(TreeShares(model.trees_.booster, 1)(matrix), theirs, rtol=0, atol=1e-12)
 
 
 def test_the_stored_base_is_that_of_the_contributions(model: ChurnModel, small: ChurnModel, world: World):
