@@ -10,10 +10,12 @@ from features import habits, offers
 from features.contract import CONTACT_CHANNELS
 from features.identities import as_known
 from features.occasions import view
+from features.online import few_rows, rows_of_few
 from features.plan import rows_at
 from features.records import AsOf, Records
 from features.windows import seen
 
+READ = ("orders", "customers", "offers", "consents")
 ATTRIBUTES = ("language", "timezone", "region", "birthday", "margin_rate")
 INSTANTS = ("last_offer_at", "first_order_at", "last_order_at")
 FACTS = ("favourite_category", "favourite_channel", "last_action_id", *INSTANTS)
@@ -28,7 +30,10 @@ def build_context(records: Records, as_of: AsOf) -> pd.DataFrame:
     ``first_order_at``, ``last_order_at`` (datetime64[us, UTC]), and the business's own attributes under their own names
     (str). What is not known is NaN, NaT or None.
     """
-    return completed(rows_at(records, as_of, _context_in_order).to_pandas(), Defaults.of(records))
+    few = None if records.attributes else few_rows(records, READ)
+    build = _context_in_order
+    rows = rows_at(records, as_of, build) if few is None else rows_of_few(few, as_of, build)
+    return completed(rows.to_pandas(), Defaults.of(records))
 
 
 @dataclass(frozen=True)

@@ -32,13 +32,10 @@ FROM_INTERACTIONS = (engagement, service, influence)
 DERIVED = (purchase, cadence, trend, basket, price, habits, returns, offers, engagement, service, influence)
 
 
-def snapshot_of(log: Log, features: Sequence[str], empty: Collection[str] = ()) -> ibis.Table:
-    """Return ``customer_id, as_of`` and the features (names in the catalogue) of every customer with an occasion.
-
-    ``empty`` are tables known to hold no rows: the same row is computed without reading them.
-    """
+def snapshot_of(log: Log, features: Sequence[str]) -> ibis.Table:
+    """Return ``customer_id, as_of`` and the features (names in the catalogue) of every customer with an occasion."""
     formulas = {name: _formulas()[name] for name in features}
-    row = totals(log, {total for formula in formulas.values() for total in _read(formula)}, empty)
+    row = totals(log, {total for formula in formulas.values() for total in _read(formula)})
     columns = {name: formula.replace({_template().op(): row.op()}).to_expr() for name, formula in formulas.items()}
     return row.select("customer_id", "as_of", **columns)
 
@@ -51,31 +48,27 @@ def in_catalogue(features: Iterable[str] | None) -> tuple[str, ...]:
     return tuple(name for name in FEATURES if name in wanted)
 
 
-def totals(log: Log, wanted: Collection[str] | None = None, empty: Collection[str] = ()) -> ibis.Table:
+def totals(log: Log, wanted: Collection[str] | None = None) -> ibis.Table:
     """Return what the features are derived from: one row per customer with a purchase occasion.
 
     Of the totals only the ``wanted`` ones are computed (all for None), and a part that has none of them is not joined.
-    A part is an aggregate by customer; one over an ``empty`` table has no rows, so its totals are null.
     """
     row = _kept(_over_occasions(log.occasions), wanted)
     parts = (
-        ("orders", _over_orders(log.orders)),
-        ("orders", basket.by_category(log.categories)),
-        ("orders", habits.by_channel(habits.channel_orders(log.orders))),
-        ("offers", offers.by_offer(log.offers, log.outcomes)),
-        ("outcomes", offers.by_redemption(log.outcomes)),
-        ("interactions", _over_interactions(log.interactions)),
-        ("interactions", service.by_opinion(log.interactions)),
-        ("customers", _creation(log.customers)),
+        _over_orders(log.orders),
+        basket.by_category(log.categories),
+        habits.by_channel(habits.channel_orders(log.orders)),
+        offers.by_offer(log.offers, log.outcomes),
+        offers.by_redemption(log.outcomes),
+        _over_interactions(log.interactions),
+        service.by_opinion(log.interactions),
+        _creation(log.customers),
     )
-    unknown: dict[str, Any] = {}
-    for number, (table, part) in enumerate(parts):  # one chain of joins without a projection between: half the SQL
-        kept = _kept(part, wanted).drop(*KEYS) if table in empty else _kept(part, wanted)
-        if table in empty:
-            unknown |= {name: ibis.null(kind) for name, kind in kept.schema().items()}
-        elif len(kept.columns) > len(KEYS):
+    for number, part in enumerate(parts):  # one chain of joins without a projection between: half the SQL
+        kept = _kept(part, wanted)
+        if len(kept.columns) > len(KEYS):
             row = row.left_join(kept, list(KEYS), rname=f"{{name}}_{number}")
-    return row.mutate(**log.cutoff, **unknown)
+    return row.mutate(**log.cutoff)
 
 
 def _kept(part: ibis.Table, wanted: Collection[str] | None) -> ibis.Table:

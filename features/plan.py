@@ -76,9 +76,9 @@ def runs_plans(records: Records) -> bool:
 
 
 @cache
-def log_plan(features: tuple[str, ...], empty: frozenset[str] = frozenset()) -> Plan:
-    """Compile the snapshot over the canonical tables, of which the ``empty`` ones hold no rows."""
-    return _compiled(lambda records: snapshot_of(view(records, _MOMENT), features, empty).order_by("customer_id"))
+def log_plan(features: tuple[str, ...]) -> Plan:
+    """Compile the snapshot over the canonical tables."""
+    return _compiled(lambda records: snapshot_of(view(records, _MOMENT), features).order_by("customer_id"))
 
 
 @cache

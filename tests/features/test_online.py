@@ -1,21 +1,42 @@
-"""One customer at a time, from many threads at once, gives the rows of the batch."""
+"""The engine for few rows gives, to the last bit, what the other one gives: alone, among others, from many threads."""
 
 from concurrent.futures import ThreadPoolExecutor
 
-import duckdb
+import hypothesis.strategies as st
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from hypothesis import given
 
 from benchmarks.company import generate
 from features import online
 from features.catalogue import FEATURES
+from features.context import Defaults, build_context, completed, context_expression
+from features.plan import log_plan
 from features.records import AsOf, Records
 from features.snapshot import as_frame, build_snapshot
 from features.sources import records_from_frames
+from tests.features.test_snapshot_properties import CUTOFFS, customers, event, logs, thorough
 
 THREADS, REQUESTS = 8, 30
+ALL = tuple(FEATURES)
+
+people = st.fixed_dictionaries(
+    {
+        "customer_id": customers,
+        "created_at": st.sampled_from([None, pd.Timestamp("1969-12-31T23:00"), pd.Timestamp("2024-02-01T08:00:00.5")]),
+        "language": st.sampled_from([None, "en", "zh"]),
+        "birthday": st.sampled_from([None, pd.Timestamp("1955-03-01")]),
+        "margin_rate": st.sampled_from([None, 0.25, 0.5]),
+    }
+)
+consents = event(
+    "occurred_at",
+    channel=st.sampled_from([None, "email", "sms"]),
+    purpose=st.sampled_from([None, "marketing", "service"]),
+    granted=st.booleans(),
+)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +59,6 @@ def rows_by_customer(records: Records, customers: list[str]) -> dict[str, dict[s
 
 def test_threads_get_each_customers_row_of_the_batch(records: Records, cutoffs: list[AsOf]) -> None:
     assert online.few_rows(records) is None, "the batch must go the other way"
-    features = tuple(FEATURES)
     batch = pd.concat([build_snapshot(records, cutoff) for cutoff in cutoffs]).set_index(["as_of", "customer_id"])
     customers = batch.loc[cutoffs[1].instant].index[:REQUESTS].tolist()
     alone = rows_by_customer(records, customers)
@@ -46,7 +66,7 @@ def test_threads_get_each_customers_row_of_the_batch(records: Records, cutoffs: 
     def ask(thread: int) -> list[pd.DataFrame]:
         turned = customers[thread:] + customers[:thread]
         return [
-            as_frame(online.snapshot_of_few(alone[customer], cutoffs[(thread + turn) % 2], features))
+            as_frame(online.snapshot_of_few(alone[customer], cutoffs[(thread + turn) % 2], ALL))
             for turn, customer in enumerate(turned)
         ]
 
@@ -58,13 +78,28 @@ def test_threads_get_each_customers_row_of_the_batch(records: Records, cutoffs: 
     pd.testing.assert_frame_equal(got, batch.loc[got.index], check_exact=True)
 
 
-def test_a_request_that_fails_leaves_nothing_to_the_next(records: Records, cutoffs: list[AsOf]) -> None:
-    whole = build_snapshot(records, cutoffs[0], ["spend_total"])
-    first, second = (rows_by_customer(records, [name])[name] for name in whole["customer_id"][:2])
-    amounts = pa.array([1e300] * len(first["orders"]))  # does not fit 64 bits of millionths
-    place = first["orders"].schema.get_field_index("amount")
-    broken = {**first, "orders": first["orders"].set_column(place, "amount", amounts)}
-    with pytest.raises(duckdb.Error):
-        online.snapshot_of_few(broken, cutoffs[0], ("spend_total",))
-    got = as_frame(online.snapshot_of_few(second, cutoffs[0], ("spend_total",)))
-    pd.testing.assert_frame_equal(got, whole.iloc[[1]].reset_index(drop=True), check_exact=True)
+@thorough
+@given(
+    log=logs,
+    cutoff=st.sampled_from(CUTOFFS),
+    customers=st.lists(people, max_size=5),
+    said=st.lists(consents, max_size=9),
+)
+def test_both_engines_agree_on_any_log(make_records, log, cutoff, customers, said):
+    records = make_records(**log, customers=customers, consents=said, timezone="Asia/Shanghai")
+    assert online.few_rows(records) is not None
+    pd.testing.assert_frame_equal(
+        build_snapshot(records, cutoff), as_frame(log_plan(ALL).run(records, cutoff)), check_exact=True
+    )
+    planned = context_expression(records, cutoff).order_by("customer_id").to_pyarrow().to_pandas()
+    pd.testing.assert_frame_equal(
+        build_context(records, cutoff), completed(planned, Defaults.of(records)), check_exact=True
+    )
+
+
+def test_sums_that_64_bits_may_not_hold_are_left_to_the_other_engine(make_records, at):
+    def bought(amount: float) -> Records:
+        return make_records(orders=[{"customer_id": "ann", "ordered_at": at(1), "amount": amount}])
+
+    assert online.few_rows(bought(1e10)) is not None
+    assert online.few_rows(bought(online.MOST_UNITS)) is None
