@@ -34,6 +34,8 @@ READ = ("orders", "offers", "outcomes", "interactions", "customers")
 
 def few_rows(records: Records, tables: Iterable[str] = READ) -> Mapping[str, pa.Table] | None:
     """Return the rows of the tables that have some, where this engine should run over them; None where another."""
+    if records.few is not None:
+        return records.few
     if not runs_plans(records):
         return None
     connection = connection_of(records)
@@ -43,11 +45,14 @@ def few_rows(records: Records, tables: Iterable[str] = READ) -> Mapping[str, pa.
     if max(counts.values()) > MOST_ROWS:
         return None
     rows = {name: connection.sql(f"FROM {names[name]}").to_arrow_table() for name, count in counts.items() if count}
-    return None if "orders" in rows and _outgrow(rows["orders"]) else rows
+    return None if outgrow(rows) else rows
 
 
-def _outgrow(orders: pa.Table) -> bool:
-    sums = (pc.sum(pc.abs(orders[name])).as_py() for name in ("amount", "quantity", "discount"))
+def outgrow(rows: Mapping[str, pa.Table]) -> bool:
+    """Whether sums over the rows could leave 64 bits."""
+    if "orders" not in rows:
+        return False
+    sums = (pc.sum(pc.abs(rows["orders"][name])).as_py() for name in ("amount", "quantity", "discount"))
     return any(total is not None and not total < MOST_UNITS for total in sums)
 
 

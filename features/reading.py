@@ -8,6 +8,7 @@ from itertools import chain
 from types import MappingProxyType
 
 import duckdb
+import ibis
 
 from features import remarks, staging
 from features.contract import TABLES, Table
@@ -24,16 +25,19 @@ from perennial.errors import SourceError
 
 # Clocks of tills and servers differ; an instant further ahead than a day is a wrong clock, not a late one.
 CLOCK_TOLERANCE = timedelta(hours=24)
+QUARANTINE = ibis.schema(
+    {"input": "int32", "table": "string", "file": "string", "row": "int64", "reason": "string", "original": "string"}
+)
 Opener = Callable[[Workspace], Iterable[tuple[Section, Iterable[Input]]]]
 
 
 @dataclass(frozen=True)
 class _Reader:
-    """One reading of a source; ``latest`` is the last believable instant, naive UTC."""
+    """One reading of a source; ``latest`` is the SQL of the last believable instant, naive UTC."""
 
     source: Source
     workspace: Workspace
-    latest: datetime
+    latest: str
 
     @property
     def connection(self) -> duckdb.DuckDBPyConnection:
@@ -45,7 +49,8 @@ class _Reader:
 
 def read(source: Source, workspace: Workspace, open_inputs: Opener) -> Records:
     """Stage, judge and load what ``open_inputs`` yields; nothing of a source is usable until all of it is."""
-    reader = _Reader(source, workspace, datetime.now(UTC).replace(tzinfo=None) + CLOCK_TOLERANCE)
+    latest = datetime.now(UTC).replace(tzinfo=None) + CLOCK_TOLERANCE
+    reader = _Reader(source, workspace, f"TIMESTAMP {literal(latest.isoformat(sep=' '))}")
     given: dict[str, list[tuple[Section, Input]]] = {name: [] for name in TABLES}
     workspace.connection.execute(
         'CREATE TABLE quarantine (input INTEGER, "table" VARCHAR, file VARCHAR, row BIGINT, reason VARCHAR, '
@@ -59,7 +64,7 @@ def read(source: Source, workspace: Workspace, open_inputs: Opener) -> Records:
         for _, opened in chain.from_iterable(given.values()):
             opened.release()
     return Records(
-        tables=MappingProxyType({name: workspace.table(name) for name in TABLES}),
+        tables=MappingProxyType({name: workspace.table(name, reader.table(name).schema) for name in TABLES}),
         timezone=source.timezone or "UTC",
         currency=source.currency,
         economics=source.economics,
@@ -67,7 +72,7 @@ def read(source: Source, workspace: Workspace, open_inputs: Opener) -> Records:
         name=source.name,
         reports=tuple(reports),
         links=_links(workspace) if given["identities"] else NO_LINKS,
-        quarantined=workspace.table("quarantine"),
+        quarantined=workspace.table("quarantine", QUARANTINE),
     )
 
 

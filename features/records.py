@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import ibis
 import pandas as pd
+import pyarrow as pa
 
 from features.contract import CUSTOMERS
 from features.links import NO_LINKS, Links
@@ -116,7 +117,8 @@ class Records:
     """Canonical tables (every contract table is there, empty when the source has none) and their facts.
 
     ``customers`` has a column of text for each attribute of the business's own behind the contract's columns.
-    ``links`` are the rows of ``identities`` made ready to be followed.
+    ``links`` are the rows of ``identities`` made ready to be followed. ``few`` are the rows of the tables that have
+    some, where they are few and at hand.
     """
 
     tables: Mapping[str, ibis.Table]
@@ -128,6 +130,7 @@ class Records:
     reports: tuple[TableReport, ...] = ()
     links: Links = NO_LINKS
     quarantined: ibis.Table | None = None
+    few: Mapping[str, pa.Table] | None = None
 
     @cached_property
     def quarantine(self) -> pd.DataFrame:

@@ -5,7 +5,6 @@ applies, in the order written here, so that counts by reason add up.
 """
 
 from collections.abc import Mapping
-from datetime import datetime
 from zoneinfo import available_timezones
 
 from features.cleaning import BAD, Cleaned
@@ -84,8 +83,8 @@ def _orders(section: Section, source: Source) -> list[dict[str, str]]:
     ]
 
 
-def reasons(table: Table, mapped: Mapping[str, Cleaned], latest: datetime) -> str:
-    """Return the SQL of a row's quarantine reason, or NULL; ``latest`` is the last believable instant, UTC."""
+def reasons(table: Table, mapped: Mapping[str, Cleaned], latest: str) -> str:
+    """Return the SQL of a row's quarantine reason, or NULL; ``latest`` is that of the last believable instant, UTC."""
     conditions = {"missing_customer": f"customer_id IS NULL AND NOT {fault_name('customer_id')}"}
     conditions |= _unreadable(table, mapped)
     for column in table.columns:
@@ -94,8 +93,7 @@ def reasons(table: Table, mapped: Mapping[str, Cleaned], latest: datetime) -> st
             conditions[code] = f"{identifier(column.name)} IS NULL"
     instants = [column.name for column in table.columns if column.kind is Kind.INSTANT and column.name in mapped]
     if instants:
-        last = literal(latest.isoformat(sep=" "))
-        conditions["clock_skew"] = " OR ".join(f"{name} > TIMESTAMP {last}" for name in instants)
+        conditions["clock_skew"] = " OR ".join(f"{name} > {latest}" for name in instants)
     if table.name == "orders":
         conditions["missing_amount"] = "amount IS NULL"
         # sums are exact in millionths of 64 bits: beyond a million million no line is money any more

@@ -38,7 +38,10 @@ def build_snapshot(
     """
     moments = distinct([as_of] if isinstance(as_of, AsOf) else as_of)
     wanted = in_catalogue(features)
-    if runs_plans(records):
+    few = few_rows(records) if len(moments) == 1 else None
+    if few is not None:
+        rows = snapshot_of_few(few, moments[0], wanted)
+    elif runs_plans(records):
         rows = _planned(records, moments, wanted)
     else:
         rows = snapshot_expression(records, moments, wanted).to_pyarrow()
@@ -81,10 +84,7 @@ def distinct(moments: Iterable[AsOf]) -> list[AsOf]:
 def _planned(records: Records, moments: Sequence[AsOf], features: tuple[str, ...]) -> pa.Table:
     """Run the compiled snapshot once a cutoff; several cutoffs share the collapsed order lines, kept in the engine."""
     if len(moments) == 1:
-        few = few_rows(records)
-        return (
-            log_plan(features).run(records, moments[0]) if few is None else snapshot_of_few(few, moments[0], features)
-        )
+        return log_plan(features).run(records, moments[0])
     with ExitStack() as stack:
         plan = collapsed_plan(features)
         kept = collapse(records, moments, lambda name, table: keep(table, stack) if plan.reads(name) else table)

@@ -5,7 +5,6 @@ its file is its place in the stage (DuckDB keeps both in the order of insertion)
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
 from itertools import zip_longest
 
 import duckdb
@@ -97,11 +96,33 @@ def staging_sql(
     cleaned: Mapping[str, Cleaned],
     table: Table,
     place: tuple[int, int],
-    latest: datetime,
+    latest: str,
 ) -> str:
-    """Return one INSERT: columns cleaned, then derived level by level, then the verdict on each row.
+    """Return one INSERT of an input's rows, judged.
 
-    ``place`` numbers the section and the input, ``latest`` is the last believable instant in UTC.
+    ``place`` numbers the section and the input, ``latest`` is the SQL of the last believable instant in UTC.
+    """
+    names = ", ".join(identifier(column.name) for column in table.columns)
+    return (
+        f"INSERT INTO {stage_name(table)} SELECT {names}, {place[0]}, {place[1]}, verdict, correction, "
+        f"CASE WHEN verdict IS NOT NULL THEN {original_sql(opened, 'raw_')} END, "
+        f"print_, {', '.join(f'{mark}_' for mark in MARKS)} "
+        f"FROM ({judged_sql(source, section, opened, cleaned, table, latest, _marks(table, cleaned))})"
+    )
+
+
+def judged_sql(
+    source: Source,
+    section: Section,
+    opened: Input,
+    cleaned: Mapping[str, Cleaned],
+    table: Table,
+    latest: str,
+    marks: Iterable[str] = (),
+) -> str:
+    """Return the query of columns cleaned, then derived level by level, then the verdict on each row, or correction.
+
+    ``marks`` are further columns, computed from the cleaned ones.
     """
     columns = [
         f"({cleaned[column.name].value if column.name in cleaned else 'NULL'})::{DUCKDB_TYPES[column.kind]} "
@@ -110,19 +131,15 @@ def staging_sql(
     ]
     tested = ", ".join((*columns, *_tests(cleaned)))
     query = f"SELECT {tested}, print_, raw_ FROM ({_prepared(opened, cleaned)}) AS src"
-    given = ", ".join(f"{identifier(name)} AS given_{name}" for name in rules.GIVEN.get(table.name, ()))
-    query = f"SELECT *, {', '.join(_marks(table, cleaned))}{', ' + given if given else ''} FROM ({query})"
+    given = (f"{identifier(name)} AS given_{name}" for name in rules.GIVEN.get(table.name, ()))
+    query = f"SELECT {', '.join(('*', *marks, *given))} FROM ({query})"
     for level in rules.derivations(table, section, source, source.timezone or "UTC"):
         if level:
             replaced = ", ".join(f"{sql} AS {identifier(name)}" for name, sql in level.items())
             query = f"SELECT * REPLACE ({replaced}) FROM ({query})"
-    names = ", ".join(identifier(column.name) for column in table.columns)
     reason, correction = rules.reasons(table, cleaned, latest), rules.corrections(table, cleaned)
     return (
-        f"INSERT INTO {stage_name(table)} SELECT {names}, {place[0]}, {place[1]}, {reason} AS verdict, "
-        f"CASE WHEN verdict IS NULL THEN {correction} END, "
-        f"CASE WHEN verdict IS NOT NULL THEN {original_sql(opened, 'raw_')} END, "
-        f"print_, {', '.join(f'{mark}_' for mark in MARKS)} FROM ({query})"
+        f"SELECT *, {reason} AS verdict, CASE WHEN verdict IS NULL THEN {correction} END AS correction FROM ({query})"
     )
 
 

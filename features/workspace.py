@@ -8,8 +8,8 @@ from pathlib import Path
 
 import duckdb
 import ibis
+import ibis.expr.operations as ops
 
-from features.engine import open_table
 from perennial.settings import settings
 
 
@@ -26,9 +26,10 @@ class Workspace:
         connection: duckdb.DuckDBPyConnection = self.backend.con
         return connection
 
-    def table(self, name: str) -> ibis.Table:
-        """Return a table as an expression."""
-        return open_table(self.backend, name)
+    def table(self, name: str, schema: ibis.Schema) -> ibis.Table:
+        """Return a table of this schema as an expression; asking the engine for it would take longer than reading."""
+        table: ibis.Table = ops.DatabaseTable(name, schema, self.backend, ops.Namespace()).to_expr()
+        return table
 
 
 def open_workspace(*, on_disk: bool) -> Workspace:

@@ -32,8 +32,8 @@ def columns_of(snapshot: pd.DataFrame, names: Sequence[str]) -> Floats:
     except (TypeError, ValueError):
         wrong = [name for name in names if not pd.api.types.is_numeric_dtype(snapshot[name])]
         raise SourceError(f"the snapshot's columns {', '.join(wrong)} must hold numbers") from None
-    infinite = [name for number, name in enumerate(names) if np.isinf(matrix[:, number]).any()]
-    if infinite:
+    if np.isinf(matrix).any():
+        infinite = [name for number, name in enumerate(names) if np.isinf(matrix[:, number]).any()]
         raise SourceError(
             f"the snapshot's columns {', '.join(infinite)} hold infinite values; leave unknown values empty"
         )

@@ -43,7 +43,7 @@ def read_stored_history(summary: pd.DataFrame) -> tuple[Numbers, Numbers, Number
 
 def _stored(summary: pd.DataFrame, name: str) -> Numbers:
     column = summary[name]
-    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "iu":
+    if isinstance(column.dtype, np.dtype) and (column.dtype.kind in "iu" or column.dtype == np.float64):
         return column.to_numpy()
     return columns_of(summary, [name])[:, 0]
 

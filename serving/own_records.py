@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import orjson
 import pandas as pd
+import pyarrow as pa
 
 from perennial.errors import InsufficientData
 from serving.problems import INVALID_REQUEST, Problem
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from features.records import AsOf, Records
     from perennial.settings import Settings
     from serving.rows import Champions
-
-TABLES = ("orders", "interactions")
 
 
 def score_own(
@@ -59,19 +58,13 @@ def _plain(value: object) -> object:
 
 
 def _records(customers: Sequence[OwnRecords], facts: Mapping[str, Any]) -> "Records":
-    from features.sources import records_from_frames
+    from features.sent import SENT, records_from_rows
 
-    frames = {}
-    for table in TABLES:
-        rows = [
-            {"customer_id": customer.customer_id, **row.model_dump(exclude_none=True)}
-            for customer in customers
-            for row in getattr(customer, table)
-        ]
-        if rows:
-            frames[table] = pd.DataFrame(rows)
-    records = records_from_frames(
-        frames, timezone=facts["timezone"], currency=facts["currency"], consent_default="refuse"
+    records = records_from_rows(
+        {table: _rows(customers, table) for table in SENT},
+        timezone=facts["timezone"],
+        currency=facts["currency"],
+        consent_default="refuse",
     )
     refused = [
         (f"/customers/*/{report.table}", f"{count} rows refused: {reason}")
@@ -81,6 +74,16 @@ def _records(customers: Sequence[OwnRecords], facts: Mapping[str, Any]) -> "Reco
     if refused:
         raise Problem(INVALID_REQUEST, "Correct or leave out the rows that were refused; nothing was scored.", refused)
     return records
+
+
+def _rows(customers: Sequence[OwnRecords], table: str) -> pa.Table:
+    from features.sent import given_schema
+
+    rows = [(customer.customer_id, row) for customer in customers for row in getattr(customer, table)]
+    columns = {"customer_id": [customer_id for customer_id, _ in rows]}
+    schema = given_schema(table)
+    columns |= {name: [getattr(row, name) for _, row in rows] for name in schema.names if name not in columns}
+    return pa.table(columns, schema)
 
 
 def _instant(value: datetime, timezone: str) -> "AsOf":

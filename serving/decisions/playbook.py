@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
@@ -120,6 +121,12 @@ def load_playbook(path: Path | None = None) -> Playbook:
         content = Path(path).read_bytes() if path else (files("serving.decisions") / "playbook.toml").read_bytes()
     except OSError as error:
         raise PlaybookError(f"{name}: cannot be read ({error.strerror}); give the path of a playbook file") from None
+    return _read(content, name)
+
+
+@lru_cache(maxsize=8)
+def _read(content: bytes, name: str) -> Playbook:
+    """Parse a playbook once for as long as it stays the same: a request for one customer waits for it."""
     try:
         data = tomllib.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError:

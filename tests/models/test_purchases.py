@@ -229,7 +229,7 @@ def test_only_one_time_buyers_is_insufficient_data():
         ({"frequency": -1.0}, "frequency must be finite and at least 0: row 3 has -1"),
         ({"frequency": np.nan}, "frequency must be finite and at least 0: row 3 has nan"),
         ({"frequency": 1.5}, "frequency must be a whole number"),
-        ({"T": np.inf}, "T hold infinite values"),
+        ({"T": np.inf}, "T must be finite and at least 0: row 3 has inf"),
         ({"frequency": 0.0}, "recency must be 0 where frequency is 0"),
     ],
 )

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from serving.requests import Instant
+from features.sent import SENT
+from serving.requests import Instant, OwnInteraction, OwnOrder
 from serving.server import create_app
 from tests.serving.calling import Client
 from tests.serving.serving_home import KEY, load_scores, settings_for
@@ -94,3 +95,8 @@ def test_only_a_few_may_wait_for_scoring(client: Client) -> None:
 def test_instants_at_the_calendars_edge_are_refused(as_of: str) -> None:
     with pytest.raises(ValidationError, match="the year lies outside"):
         TypeAdapter(Instant).validate_python(as_of)
+
+
+def test_what_a_caller_may_send_is_what_is_read() -> None:
+    for table, row in {"orders": OwnOrder, "interactions": OwnInteraction}.items():
+        assert {"customer_id", *row.model_fields} == set(SENT[table])
