@@ -6,7 +6,7 @@ import warnings
 
 import typer
 
-from perennial.commands import models, records, scores
+from perennial.commands import models, monitoring, records, scores
 from perennial.errors import PerennialError
 
 COMMANDS = (
@@ -19,6 +19,7 @@ COMMANDS = (
     models.backtest,
     models.promote,
     models.rollback,
+    monitoring.monitor,
     scores.score,
     scores.report,
     scores.serve,

@@ -39,6 +39,11 @@ class Settings(BaseSettings):
         return self.home / "snapshots"
 
     @property
+    def scored(self) -> Path:
+        """Folder of scores kept until what they foretold can be seen."""
+        return self.home / "scored"
+
+    @property
     def shelf(self) -> Path:
         """Folder of published champions: what serving reads instead of the registry."""
         return self.home / "models"

@@ -37,9 +37,10 @@ class ScoreSet:
 
 
 def score_to(directory: Path, records: "Records", as_of: "AsOf", language: Language, settings: "Settings") -> Manifest:
-    """Score every customer, write the files and load the serving store."""
+    """Score every customer, write the files, load the serving store and keep the scores to be judged later."""
     from features.catalogue import FEATURES
     from features.history import monthly_history
+    from models.kept_scores import Scored, keep_scores
     from serving.decisions.playbook import LONGEST_COOLDOWN, load_playbook
     from serving.loading import load
     from serving.profiles import last_orders
@@ -62,6 +63,10 @@ def score_to(directory: Path, records: "Records", as_of: "AsOf", language: Langu
         )
         manifest = write_scores(run, directory)
         load(store, run, monthly_history(records, as_of), last_orders(records, as_of))
+        facts = Scored(
+            records.name, as_of.instant, manifest.horizon_days, manifest.customers, dict(manifest.model_versions)
+        )
+        keep_scores(settings.scored, facts, run.scores, run.snapshot)
     finally:
         store.close()
     return manifest

@@ -29,11 +29,11 @@ from training.dataset import (
 )
 from training.labels import observed_until
 from training.rivals import PREDICTED, RIVALS, Lesson
+from training.slices import SLICES
 
 DEFAULT_ORIGINS = 6
 FOLLOWED = ("churned", "actual_orders", "actual_spend")
 COLUMNS = ("origin", "customer_id", "model", *PREDICTED, *FOLLOWED)
-SLICES = ("value_tier", "lifecycle_stage")
 
 
 @dataclass(frozen=True)

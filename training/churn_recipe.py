@@ -6,12 +6,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from features.catalogue import FEATURES
 from models.artefact import Artefact
 from models.churn import ChurnModel
+from models.reference import Reference
 from perennial.settings import Settings
 from training import plots
 from training.baselines import RECENCY_RULE, RecencyRule, recency_score
 from training.dataset import ROWS_WORTH_THREADS, Data, Fit, Plan
+from training.drift import leant_on, reference
 from training.metrics import CHURN_MEASURES, Floats, compare, evaluate
 from training.recipes import RecordsRecipe, Report
 
@@ -64,6 +67,13 @@ class ChurnRecipe(RecordsRecipe[ChurnModel]):
                 "calibration.png": plots.calibration(outcome, prediction, data.horizon_days),
                 "decile_lift.png": plots.decile_lift(outcome, prediction, silence, "days since the last order"),
             },
+        )
+
+    def reference(self, model: ChurnModel, data: Data) -> Reference:
+        """Describe every input, how far the model leans on it, and the churn probability."""
+        features = [name for name in model.inputs if name in FEATURES]
+        return leant_on(
+            reference(data.latest, data.final, features, "churn_probability", model.predict_proba), model, data.latest
         )
 
     def facts(self, model: ChurnModel, data: Data) -> dict[str, Any]:

@@ -8,11 +8,13 @@ import pandas as pd
 
 from models.clv import ClvModel
 from models.demand import DemandModel
+from models.reference import Reference
 from perennial.errors import InsufficientData
 from perennial.settings import Settings
 from training import tracking, value_plots
 from training.baselines import AVERAGE_RULE, average_orders, average_spend
 from training.dataset import ROWS_WORTH_THREADS, Data
+from training.drift import reference
 from training.metrics import AMOUNT_MEASURES, Floats, Interval, compare, coverage, evaluate
 from training.recipes import RecordsRecipe, Report
 
@@ -75,6 +77,14 @@ class ClvRecipe(RecordsRecipe[ClvModel]):
                 ),
             },
         )
+
+    def reference(self, model: ClvModel, data: Data) -> Reference:
+        """Describe the spend expected within the horizon."""
+
+        def spend(rows: pd.DataFrame) -> Floats:
+            return model.predict_spend(rows, horizon_days=data.horizon_days)
+
+        return reference(data.latest, data.final, (), "expected_spend", spend)
 
     def facts(self, model: ClvModel, data: Data) -> dict[str, Any]:
         """Return the fitted parameters and what a value means."""

@@ -136,8 +136,10 @@ def run_job(
         final = recipe.fit(data, final=True)
         meta = _meta(recipe, data, report, fingerprint)
         facts = recipe.facts(final, data)
+        known = recipe.reference(final, data)
+        files = recipe.files(final) | (known.to_files() if known else {})
         artefact = write_artefact(
-            Path(folder) / MODEL_PATH, recipe.kind, recipe.files(final), {**meta, **facts, **data.closed(final=True)}
+            Path(folder) / MODEL_PATH, recipe.kind, files, {**meta, **facts, **data.closed(final=True)}
         )
         earlier = write_artefact(
             Path(folder) / JUDGED_PATH, recipe.kind, recipe.files(judged), {**meta, **data.closed(final=False)}

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 import pandas as pd
 
 from models.artefact import Artefact
+from models.reference import Reference
 from perennial.settings import Settings
 from training.dataset import Data, LabelUse, Used
 from training.metrics import Comparison, Floats, Interval
@@ -126,6 +127,10 @@ class Recipe(ABC, Generic[Model, Ground]):
     @abstractmethod
     def facts(self, model: Model, data: Ground) -> dict[str, Any]:
         """Return what else a reader of the artefact should know, in plain JSON."""
+
+    def reference(self, model: Model, data: Ground) -> Reference | None:
+        """Describe inputs and scores of the final fit, for what comes later to be compared with; None: nothing is."""
+        return None
 
     def customer(self, data: Ground) -> Sequence[Hashable] | None:
         """Return whose each judged row is (n_rows,), where customers have several."""

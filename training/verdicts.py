@@ -6,9 +6,8 @@ from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binom
 
-from training.backtest import SLICES, Backtest
+from training.backtest import Backtest
 from training.baselines import AVERAGE_RULE, RECENCY_RULE
 from training.metrics import (
     AMOUNT_MEASURES,
@@ -22,6 +21,7 @@ from training.metrics import (
     evaluate,
 )
 from training.rivals import OURS
+from training.slices import Slice, slices_of
 
 NAMES: Mapping[str, str] = MappingProxyType(
     {
@@ -33,8 +33,6 @@ NAMES: Mapping[str, str] = MappingProxyType(
         "plain_lightgbm": "plain LightGBM",
     }
 )
-SLICE_LEAST_CUSTOMERS = 100
-SLICE_CONFIDENCE = 0.99
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,27 +51,6 @@ FIGURES = (
     Figure("orders", "expected_orders", "actual_orders", AMOUNT_MEASURES, ("rmse", "normalised_gini")),
     Figure("spend", "expected_spend", "actual_spend", AMOUNT_MEASURES, ("rmse", "normalised_gini")),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """Customers of one value tier and lifecycle stage at the latest origin.
-
-    ``low`` and ``high`` bound the share that leaves with 99 % probability if ``predicted`` is right (binomial).
-    """
-
-    value_tier: str
-    lifecycle_stage: str
-    customers: int
-    predicted: float
-    observed: float
-    low: float
-    high: float
-
-    @property
-    def holds(self) -> bool:
-        """Whether what came can be chance alone."""
-        return self.low <= self.observed <= self.high
 
 
 @dataclass(frozen=True)
@@ -139,14 +116,8 @@ def _compared(ours: pd.DataFrame, theirs: pd.DataFrame, name: str, seed: int) ->
 
 
 def _slices(run: Backtest, ours: pd.DataFrame) -> tuple[Slice, ...]:
-    latest = ours[ours["origin"] == ours["origin"].max()].merge(run.slices, on=["origin", "customer_id"])
-    groups = latest.groupby(list(SLICES)).agg(
-        customers=("churned", "size"), predicted=("churn_probability", "mean"), observed=("churned", "mean")
-    )
-    large = groups[groups["customers"] >= SLICE_LEAST_CUSTOMERS].reset_index()
-    low, high = binom.interval(SLICE_CONFIDENCE, large["customers"], large["predicted"])
-    bounds = large.assign(low=low / large["customers"], high=high / large["customers"])
-    return tuple(Slice(**row) for row in bounds.to_dict("records"))
+    latest = ours[ours["origin"] == ours["origin"].max()]
+    return slices_of(latest.merge(run.slices, on=["origin", "customer_id"]))
 
 
 def _floats(rows: pd.DataFrame, name: str) -> Floats:

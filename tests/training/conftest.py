@@ -26,7 +26,7 @@ def records_from_lines(lines: pd.DataFrame, timezone: str = "UTC") -> Records:
     return records_from_frames({"orders": lines.assign(**instants)}, timezone=timezone)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def from_lines() -> RecordsFromLines:
     return records_from_lines
 
