@@ -2,9 +2,10 @@
 
 A map is fitted on rows of a later snapshot than the score was. Candidates, simplest first:
 ``platt`` (Platt 1999: logistic in the log odds), ``beta`` (Kull, Silva Filho & Flach 2017: separate
-slopes for ln p and ln(1 − p)) and ``isotonic`` (Zadrozny & Elkan 2002, joined by straight lines so
-that it makes no new ties). A more complex one is taken only when its cross-validated log loss is lower by more
-than one standard error of the paired difference; isotonic needs ``ISOTONIC_MIN_ROWS`` rows.
+slopes for ln p and ln(1 − p)), ``venn_abers`` (Vovk & Petej 2014, see `models.venn_abers`) and ``isotonic`` (Zadrozny &
+Elkan 2002); the last two are joined by straight lines so that they make no new ties. A more complex one is taken only
+when its cross-validated log loss is lower by more than one standard error of the paired difference; a curve without a
+form (the last two) needs ``CURVE_MIN_ROWS`` rows.
 """
 
 from collections.abc import Mapping
@@ -18,13 +19,14 @@ from scipy.special import expit, log_expit
 from sklearn.isotonic import IsotonicRegression
 
 from models.matrix import Floats
+from models.venn_abers import merged, venn_abers
 from perennial.errors import ArtefactError
 
 Key = TypeVar("Key")
 
 FITTED_MIN_ROWS = 50  # below this a slope is noise: the score's own probability is kept
-ISOTONIC_MIN_ROWS = 1_000  # Niculescu-Mizil & Caruana 2005: isotonic overfits on fewer
-ISOTONIC_MIN_RARER = 100
+CURVE_MIN_ROWS = 1_000  # Niculescu-Mizil & Caruana 2005: isotonic overfits on fewer
+CURVE_MIN_RARER = 100
 FOLDS = 5
 
 
@@ -33,7 +35,7 @@ class Calibration:
     """A monotone map from log odds to a probability strictly inside (0, 1).
 
     ``weights``: platt (intercept, slope), beta (intercept, slope of ln p, slope of −ln(1 − p)).
-    ``knots``: isotonic (log odds, probability) pairs, both rising. ``rows`` calibration rows: no
+    ``knots``: venn_abers and isotonic, (log odds, probability) pairs, both rising. ``rows`` calibration rows: no
     probability comes closer to 0 or 1 than 1/(rows + 2), Laplace's rule of succession.
     """
 
@@ -47,7 +49,7 @@ class Calibration:
         return self._inside(self._map(np.asarray(log_odds, dtype=np.float64)))
 
     def _map(self, log_odds: Floats) -> Floats:
-        if self.method == "isotonic":
+        if self.knots:
             x, y = np.array(self.knots).T
             return np.asarray(np.interp(log_odds, x, y), dtype=np.float64)
         if self.method == "identity":
@@ -89,10 +91,17 @@ def fit_calibration(log_odds: Floats, labels: NDArray[np.bool_], *, seed: int) -
     if len(labels) < FITTED_MIN_ROWS or rarer == 0:
         return Calibration("identity", rows=len(labels))
     candidates = ["platt", "beta"]
-    if len(labels) >= ISOTONIC_MIN_ROWS and rarer >= ISOTONIC_MIN_RARER:
-        candidates.append("isotonic")
+    if len(labels) >= CURVE_MIN_ROWS and rarer >= CURVE_MIN_RARER:
+        candidates += ["venn_abers", "isotonic"]
     losses = {method: cross_validated_losses(method, log_odds, labels, seed) for method in candidates}
-    return _FITTERS[simplest_adequate(losses)](log_odds, labels)
+    return fit_map(simplest_adequate(losses), log_odds, labels)
+
+
+def fit_map(method: str, log_odds: Floats, labels: NDArray[np.bool_]) -> Calibration:
+    """Fit the map of one method."""
+    if method == "identity":
+        return Calibration(method, rows=len(labels))
+    return _FITTERS[method](log_odds, labels)
 
 
 def simplest_adequate(losses: Mapping[Key, Floats]) -> Key:
@@ -169,6 +178,15 @@ def _fit_isotonic(log_odds: Floats, labels: NDArray[np.bool_]) -> Calibration:
     return Calibration("isotonic", len(labels), knots=tuple(zip(centre.tolist(), rising.tolist(), strict=True)))
 
 
+def _fit_venn_abers(log_odds: Floats, labels: NDArray[np.bool_]) -> Calibration:
+    """Stretches of equal probability as knots at their mean log odds."""
+    distinct, lower, upper = venn_abers(log_odds, labels.astype(np.float64))
+    level = np.maximum.accumulate(np.round(merged(lower, upper), 12))
+    knot, stretch = np.unique(level, return_inverse=True)
+    centre = np.bincount(stretch, weights=distinct) / np.bincount(stretch)
+    return Calibration("venn_abers", len(labels), knots=tuple(zip(centre.tolist(), knot.tolist(), strict=True)))
+
+
 _BASES = {"platt": _platt_basis, "beta": _beta_basis}
-_FITTERS = {"platt": _fit_platt, "beta": _fit_beta, "isotonic": _fit_isotonic}
+_FITTERS = {"platt": _fit_platt, "beta": _fit_beta, "venn_abers": _fit_venn_abers, "isotonic": _fit_isotonic}
 METHODS = ("identity", *_FITTERS)

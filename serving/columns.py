@@ -303,6 +303,22 @@ SCORE_COLUMNS: tuple[ScoreColumn, ...] = (
         "channels with marketing consent at as_of, separated by semicolons",
         "as_of时已同意营销的渠道（分号分隔）",
     ),
+    ScoreColumn(
+        "churn_probability_low",
+        _N,
+        "probability 0 to 1",
+        False,
+        "of 100 customers with this churn_probability at least this share leaves, in 19 cases of 20",
+        "每100名流失概率相同的客户中，20次有19次至少有该比例流失",
+    ),
+    ScoreColumn(
+        "churn_probability_high",
+        _N,
+        "probability 0 to 1",
+        False,
+        "of 100 customers with this churn_probability at most this share leaves, in 19 cases of 20",
+        "每100名流失概率相同的客户中，20次有19次至多有该比例流失",
+    ),
 )
 
 COLUMN_NAMES: tuple[str, ...] = tuple(column.name for column in SCORE_COLUMNS)

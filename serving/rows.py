@@ -108,7 +108,7 @@ def score_rows(models: Champions, terms: Terms, snapshot: pd.DataFrame, context:
 
 
 def _predictions(models: Champions, terms: Terms, snapshot: pd.DataFrame, margin: Floats | None) -> pd.DataFrame:
-    churn = models.churn.predict_proba(snapshot)
+    churn, churn_low, churn_high = models.churn.predict_with_interval(snapshot)
     clv = models.clv.predict(
         snapshot, margin_rate=margin, horizon_days=terms.horizon_days, churn_probability=churn
     ).reset_index(drop=True)
@@ -126,6 +126,8 @@ def _predictions(models: Champions, terms: Terms, snapshot: pd.DataFrame, margin
             "customer_id": snapshot["customer_id"].to_numpy(),
             "as_of": snapshot["as_of"].array,
             "churn_probability": churn,
+            "churn_probability_low": churn_low,
+            "churn_probability_high": churn_high,
             "churn_band": churn_band(churn).array,
             "money_at_risk": churn * (clv["clv_if_buys"] - clv["clv_if_not"]),
             "next_order_expected_on": _days_after(terms.as_of, clv["next_order_days"].to_numpy(dtype=np.float64)),

@@ -9,6 +9,7 @@ import pandas as pd
 from features.catalogue import FEATURES
 from models.artefact import Artefact
 from models.churn import ChurnModel
+from models.leave_interval import COVERAGE, GROUP
 from models.reference import Reference
 from perennial.settings import Settings
 from training import plots
@@ -17,6 +18,8 @@ from training.dataset import ROWS_WORTH_THREADS, Data, Fit, Plan
 from training.drift import leant_on, reference
 from training.metrics import CHURN_MEASURES, Floats, compare, evaluate
 from training.recipes import RecordsRecipe, Report
+
+MOST_GROUPS = 20
 
 
 class ChurnRecipe(RecordsRecipe[ChurnModel]):
@@ -67,6 +70,7 @@ class ChurnRecipe(RecordsRecipe[ChurnModel]):
                 "calibration.png": plots.calibration(outcome, prediction, data.horizon_days),
                 "decile_lift.png": plots.decile_lift(outcome, prediction, silence, "days since the last order"),
             },
+            notes=(_kept(model, heldout, outcome), *_season(model)),
         )
 
     def reference(self, model: ChurnModel, data: Data) -> Reference:
@@ -82,6 +86,8 @@ class ChurnRecipe(RecordsRecipe[ChurnModel]):
         return {
             "definition": f"no purchase occasion within {data.horizon_days} days",
             "data_grade": model.grade_,
+            "calibration": model.calibration_.method,
+            "season_seen": model.interval_.season_seen,
             "features": len(model.feature_names_),
             "training_cutoffs": [cutoff.day.isoformat() for cutoff in fit.training],
             "calibration_cutoff": fit.calibration.day.isoformat(),
@@ -113,6 +119,27 @@ def fit_churn(
     model = ChurnModel(horizon_days, window_days=window_days, num_threads=threads, seed=settings.seed)
     later = (calibrate, calibrate["churned"].to_numpy())
     return model.fit(learn, learn["churned"].to_numpy(), calibration=later, today=today)
+
+
+def _kept(model: ChurnModel, heldout: pd.DataFrame, outcome: Floats) -> str:
+    """Say in how many groups of customers, by rising probability, the share of leavers lay inside the interval."""
+    probability, low, high = model.predict_with_interval(heldout)
+    groups = np.array_split(np.argsort(probability, kind="stable"), min(MOST_GROUPS, max(1, len(heldout) // GROUP)))
+    inside = sum(low[group].mean() <= outcome[group].mean() <= high[group].mean() for group in groups)
+    return (
+        f"in {inside} of {len(groups)} groups by rising probability, each of {len(groups[-1])} customers or more, "
+        f"the share that left lay inside the {COVERAGE:.0%} interval"
+    )
+
+
+def _season(model: ChurnModel) -> tuple[str, ...]:
+    """Warn where the coming season has never been seen."""
+    if model.interval_.season_seen:
+        return ()
+    return (
+        f"{model.facts_.history_days:.0f} days of history are less than a year: the coming season has not been seen, "
+        "and the intervals of churn_probability are wider for it",
+    )
 
 
 def _fit_of(data: Data, final: bool) -> Fit:

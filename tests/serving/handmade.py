@@ -103,6 +103,8 @@ def scores(customers: int = 40, seed: int = 7, control: float = 0.2) -> pd.DataF
         "orders_365d": orders.round() + 1,
         "spend_365d": clv * 2,
         "consented_channels": np.where(numbers % 5 == 0, None, "email;sms"),
+        "churn_probability_low": churn * 0.8,
+        "churn_probability_high": 1 - (1 - churn) * 0.8,
     }
     frame = pd.DataFrame(columns)
     texts = [

@@ -66,6 +66,12 @@ def test_money_at_risk_is_churn_times_what_buying_is_worth(run: ScoreRun, home: 
     assert (run.scores["money_at_risk"] > 0).all()
 
 
+def test_the_interval_is_around_the_probability(run: ScoreRun) -> None:
+    low, churn, high = (run.scores[f"churn_probability{end}"] for end in ("_low", "", "_high"))
+    assert ((low < churn) & (churn < high)).all()
+    assert 0.02 < (high - low).mean() < 0.5
+
+
 def test_bands_and_dates_follow_from_the_predictions(run: ScoreRun) -> None:
     scores = run.scores
     assert scores.groupby("churn_band")["churn_probability"].max()["low"] < 0.25
