@@ -118,6 +118,10 @@ class SegmentModel:
             "touches_90d": interactions + given["orders_90d"],
         }
 
+    def long_gap_days(self, snapshot: pd.DataFrame) -> Floats:
+        """Return the longest gap usual for each customer (n,): silent for longer, they are overdue."""
+        return self._long_gap_days(_given(snapshot))
+
     def to_files(self) -> dict[str, bytes]:
         """Artefact files: one JSON with the thresholds."""
         return {FILE: json_file(asdict(self.thresholds_))}

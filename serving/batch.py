@@ -36,8 +36,19 @@ class ScoreSet:
     scores: pd.DataFrame
 
 
-def score_to(directory: Path, records: "Records", as_of: "AsOf", language: Language, settings: "Settings") -> Manifest:
-    """Score every customer, write the files, load the serving store and keep the scores to be judged later."""
+def score_to(
+    directory: Path,
+    records: "Records",
+    as_of: "AsOf",
+    language: Language,
+    settings: "Settings",
+    *,
+    capacity: int | None = None,
+) -> Manifest:
+    """Score every customer, write the files, load the serving store and keep the scores to be judged later.
+
+    ``capacity`` is how many customers the staff can call: the early warning holds no more.
+    """
     from features.catalogue import FEATURES
     from features.history import monthly_history
     from models.kept_scores import Scored, keep_scores
@@ -61,6 +72,7 @@ def score_to(directory: Path, records: "Records", as_of: "AsOf", language: Langu
             history=history,
             features=FEATURES,  # a customer's page shows them all
         )
+        run = replace(run, manifest=replace(run.manifest, capacity=capacity))
         manifest = write_scores(run, directory)
         load(store, run, monthly_history(records, as_of), last_orders(records, as_of))
         facts = Scored(

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from models.early_warning import MAY_LEAVE
 from models.segment_rules import RULES
 
 Language = Literal["en", "zh"]
@@ -52,7 +53,7 @@ def _ruled(column: str, *labels: tuple[str, str, str]) -> tuple[Code, ...]:
 
 # Absolute bounds on a calibrated probability: a band means the same on every day and in every business. Relative
 # bands would call somebody "critical" in a base where nobody leaves. Lower bound included, upper excluded.
-CHURN_BANDS: Mapping[str, float] = MappingProxyType({"low": 0.0, "medium": 0.25, "high": 0.5, "critical": 0.75})
+CHURN_BANDS: Mapping[str, float] = MappingProxyType({"low": 0.0, "medium": MAY_LEAVE, "high": 0.5, "critical": 0.75})
 
 CODE_LISTS: Mapping[str, tuple[Code, ...]] = MappingProxyType(
     {

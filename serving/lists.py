@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 import pandas as pd
 
+from models.early_warning import warned_of
 from serving.codes import Language
 from serving.manifest import Manifest
 
@@ -68,8 +69,9 @@ def _acted_on(scores: pd.DataFrame) -> pd.Series:
 
 
 def early_warning(scores: pd.DataFrame) -> pd.Series:
-    """Customers who may leave and have not: the money of those already gone is past a warning."""
-    return (scores["churn_band"] != "low") & (scores["lifecycle_stage"] != "churned")
+    """Customers who may leave and keep their own rhythm still: of those overdue everybody knows without a warning."""
+    warned = warned_of(scores["churn_probability"].to_numpy(), scores["lifecycle_stage"])
+    return pd.Series(warned, index=scores.index)
 
 
 def contactable(scores: pd.DataFrame) -> pd.Series:
@@ -77,13 +79,15 @@ def contactable(scores: pd.DataFrame) -> pd.Series:
     return (scores["consented_channels"].fillna("") != "") & ~scores["control_group"]
 
 
+EARLY_WARNING = "early_warning"
+
 READY_LISTS: tuple[ReadyList, ...] = (
     ReadyList(
-        "early_warning",
+        EARLY_WARNING,
         "Early warning",
         "流失预警",
-        "may leave (band medium or above) and not gone yet, most money at risk first",
-        "有流失风险（中及以上）且尚未流失，按风险金额排序",
+        "may leave (band medium or above) and not silent for longer than usual yet, most money at risk first",
+        "有流失风险（中及以上），沉默尚未超过个人惯常间隔，按风险金额排序",
         early_warning,
         "money_at_risk",
     ),
@@ -147,17 +151,22 @@ READY_LISTS: tuple[ReadyList, ...] = (
 
 
 def ready_lists(scores: pd.DataFrame, manifest: Manifest) -> Mapping[str, pd.DataFrame]:
-    """Return every list by name, ordered, ties by customer_id; an empty list keeps its columns."""
+    """Return every list by name, ordered, ties by customer_id; an empty list keeps its columns.
+
+    When the manifest names the staff's capacity, the early warning holds so many of those who may be contacted.
+    """
     titles = {action.code: action.label(manifest.language) for action in manifest.actions}
     wide = scores.assign(
         may_be_contacted=contactable(scores),
         action=scores["action_id"].map(titles).fillna(scores["action_id"]).astype("str"),
     )
-    return MappingProxyType(
-        {
-            ready.name: wide[ready.chosen(scores)]
-            .sort_values([ready.ordered_by, "customer_id"], ascending=[False, True], ignore_index=True)
-            .loc[:, list(ready.columns)]
-            for ready in READY_LISTS
-        }
-    )
+    ordered = {
+        ready.name: wide[ready.chosen(scores)].sort_values(
+            [ready.ordered_by, "customer_id"], ascending=[False, True], ignore_index=True
+        )
+        for ready in READY_LISTS
+    }
+    if manifest.capacity is not None:
+        warned = ordered[EARLY_WARNING]
+        ordered[EARLY_WARNING] = warned[warned["may_be_contacted"]].head(manifest.capacity)
+    return MappingProxyType({ready.name: ordered[ready.name].loc[:, list(ready.columns)] for ready in READY_LISTS})

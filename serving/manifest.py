@@ -31,7 +31,8 @@ class FileFacts:
 class Manifest:
     """Facts about a scoring run. ``as_of`` carries the source's zone; files hold it in UTC.
 
-    ``actions`` are the playbook's items with their titles, so that files can be read without the playbook.
+    ``actions`` are the playbook's items with their titles, so that files can be read without the playbook. ``capacity``
+    is how many customers the staff can call, None where nobody said.
     """
 
     as_of: datetime
@@ -48,6 +49,7 @@ class Manifest:
     source: str
     actions: tuple[Code, ...] = ()
     pending: tuple[str, ...] = PENDING
+    capacity: int | None = None
     files: Mapping[str, FileFacts] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
@@ -81,6 +83,7 @@ class Manifest:
             "playbook_sha256": self.playbook_sha256,
             "source": self.source,
             "pending": list(self.pending),
+            "capacity": self.capacity,
             "actions": [asdict(action) for action in self.actions],
             "files": {name: asdict(facts) for name, facts in sorted(self.files.items())},
         }
@@ -129,5 +132,6 @@ def _manifest(body: Mapping[str, Any]) -> Manifest:
         source=body["source"],
         actions=tuple(Code(**action) for action in body["actions"]),
         pending=tuple(body["pending"]),
+        capacity=body.get("capacity"),
         files={name: FileFacts(**facts) for name, facts in body["files"].items()},
     )

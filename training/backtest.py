@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 
+import numpy as np
 import pandas as pd
 
 from features.records import AsOf, Records
@@ -27,12 +28,15 @@ from training.dataset import (
     spacing_days,
     with_labels,
 )
-from training.labels import observed_until
-from training.rivals import PREDICTED, RIVALS, Lesson
+from training.labels import observed_until, return_days
+from training.metrics import Floats
+from training.rivals import OURS, PREDICTED, RIVALS, STAYING_VALUE, Lesson
 from training.slices import SLICES
+from training.warning import overdue_in_days
 
 DEFAULT_ORIGINS = 6
 FOLLOWED = ("churned", "actual_orders", "actual_spend")
+STANDING = (STAYING_VALUE, "overdue_in_days", "return_days")
 COLUMNS = ("origin", "customer_id", "model", *PREDICTED, *FOLLOWED)
 
 
@@ -41,7 +45,8 @@ class Backtest:
     """What was predicted at every origin, and what came.
 
     ``predictions`` has the columns `COLUMNS`, one row per origin, customer and model; ``slices`` one row per origin
-    and customer with the columns `SLICES`, given by thresholds learned at the origin.
+    and customer with the columns `SLICES`, given by thresholds learned at the origin, and `STANDING`: what keeping the
+    customer was worth, in how many days the customer would be overdue, and after how many an order came (NaN: none).
     """
 
     records: str
@@ -104,8 +109,10 @@ def backtest(
             settings=settings,
         )
         facts = came[["customer_id", *FOLLOWED]].assign(origin=came["as_of"])
-        predictions += [facts.assign(model=model, **RIVALS[model](lesson)) for model in RIVALS]
-        slices.append(_sliced(lesson.today))
+        said = {model: rival(lesson) for model, rival in RIVALS.items()}
+        predictions += [facts.assign(model=model, **told) for model, told in said.items()]
+        stood = _standing(lesson.today, said[OURS][STAYING_VALUE])
+        slices.append(stood.merge(return_days(records, origin, horizon_days, end), on="customer_id", how="left"))
         grade = fit_churn(lesson.learn, lesson.calibrate, lesson.today, fit.window_days, horizon_days, settings).grade_
     return Backtest(
         records=records.name,
@@ -118,7 +125,13 @@ def backtest(
     )
 
 
-def _sliced(today: pd.DataFrame) -> pd.DataFrame:
-    """Return who stood in which slice at the origin, by thresholds learned there."""
-    groups = SegmentModel().fit(today).predict(today)[list(SLICES)]
-    return groups.assign(origin=today["as_of"], customer_id=today["customer_id"])
+def _standing(today: pd.DataFrame, staying_value: Floats) -> pd.DataFrame:
+    """Return how every customer stood at the origin, by thresholds learned there."""
+    segments = SegmentModel().fit(today)
+    silent_days = today["days_since_last_order"].to_numpy(dtype=np.float64)
+    return segments.predict(today)[list(SLICES)].assign(
+        origin=today["as_of"],
+        customer_id=today["customer_id"],
+        staying_value=staying_value,
+        overdue_in_days=overdue_in_days(segments.long_gap_days(today), silent_days),
+    )

@@ -19,6 +19,7 @@ from training.backtest import Backtest
 from training.metrics import Interval, spoken
 from training.rivals import OURS
 from training.verdicts import NAMES, Verdicts
+from training.warning import Warned
 
 PAGE, FIGURES, PREDICTIONS = "backtest.html", "backtest.json", "predictions.parquet"
 PICTURES = ("calibration.png", "decile_lift.png", "by_origin.png")
@@ -74,6 +75,11 @@ def to_json(run: Backtest, verdicts: Verdicts, command: str) -> str:
             asdict(comparison) | {"difference": _triple(comparison.difference), "sentence": str(comparison)}
             for comparison in verdicts.comparisons
         ],
+        "offer": asdict(verdicts.offer),
+        "early_warning": [
+            asdict(found) | {"overdue": _triple(found.overdue), "left": _triple(found.left)}
+            for found in verdicts.warnings
+        ],
         "slices": [asdict(found) | {"holds": found.holds} for found in verdicts.slices],
     }
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -114,10 +120,18 @@ def _facts(run: Backtest, command: str) -> dict[str, Any]:
     }
 
 
+def _warned(found: Warned) -> dict[str, Any]:
+    lead_days = [_finite(days) for days in found.lead_days]
+    return asdict(found) | {"overdue": _triple(found.overdue), "left": _triple(found.left), "lead_days": lead_days}
+
+
 def _plain(metrics: Mapping[str, Interval]) -> dict[str, list[float | None]]:
     return {name: _triple(interval) for name, interval in metrics.items()}
 
 
 def _triple(interval: Interval) -> list[float | None]:
-    values = (interval.value, interval.low, interval.high)
-    return [float(value) if np.isfinite(value) else None for value in values]
+    return [_finite(value) for value in (interval.value, interval.low, interval.high)]
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -53,6 +53,28 @@ def label(records: Records, cutoff: AsOf, horizon_days: int, as_of: AsOf | None 
         sorted by customer. Returns are never purchases. An order begun before the cutoff is no new
         occasion, but what its later lines cost counts as spend.
     """
+    return fetch(_outcomes(_lines_until_closed(records, cutoff, horizon_days, as_of), cutoff))
+
+
+def return_days(records: Records, cutoff: AsOf, horizon_days: int, as_of: AsOf | None = None) -> pd.DataFrame:
+    """Say after how many days every customer who came back within the window did so.
+
+    Returns
+    -------
+    DataFrame
+        ``customer_id`` and ``return_days`` (float, 0 for an order on the cutoff's own day), sorted by customer;
+        who did not come back is absent. The arguments are those of `label`.
+    """
+    lines = _lines_until_closed(records, cutoff, horizon_days, as_of)
+    orders = _orders(lines, cutoff)
+    came = orders.filter(orders.is_new, orders.bought_within)
+    first = fetch(came.group_by("customer_id").agg(day=came.day.min()).order_by("customer_id"))
+    days = (pd.to_datetime(first["day"]) - pd.Timestamp(cutoff.day)) / pd.Timedelta(days=1)
+    return first[["customer_id"]].assign(return_days=days.astype("float64"))
+
+
+def _lines_until_closed(records: Records, cutoff: AsOf, horizon_days: int, as_of: AsOf | None) -> ibis.Table:
+    """Return the order lines before the window's end, which must have closed, as known by then."""
     known_until, end = observed_until(records, as_of), window_end(records, cutoff, horizon_days)
     if end.instant > known_until.instant:
         raise InsufficientData(
@@ -60,22 +82,26 @@ def label(records: Records, cutoff: AsOf, horizon_days: int, as_of: AsOf | None 
             f"known until {known_until.day}; choose a cutoff {(end.day - known_until.day).days} days earlier"
         )
     lines = as_known(records, cutoff).tables["orders"]
-    lines = lines.filter(lines.ordered_at < end.naive_utc, lines.known_at < known_until.naive_utc)
-    return fetch(_outcomes(lines, cutoff))
+    return lines.filter(lines.ordered_at < end.naive_utc, lines.known_at < known_until.naive_utc)
 
 
-def _outcomes(lines: ibis.Table, cutoff: AsOf) -> ibis.Table:
-    """Collapse lines before the window's end to one row per customer known at the cutoff."""
+def _orders(lines: ibis.Table, cutoff: AsOf) -> ibis.Table:
+    """Collapse lines before the window's end to one row per order."""
     start = ibis.literal(cutoff.naive_utc, type="timestamp(6)")
     before = (lines.ordered_at < start) & (lines.known_at < start)
     within = lines.ordered_at >= start
-    orders = lines.group_by("customer_id", "order_id").agg(
+    return lines.group_by("customer_id", "order_id").agg(
         day=lines.local_at.min().date(),
         is_new=lines.ordered_at.min() >= start,
         bought_before=(before & ~lines.is_return).any(),
         bought_within=(within & ~lines.is_return).any(),
         spend=micro(lines.amount).sum(where=within),
     )
+
+
+def _outcomes(lines: ibis.Table, cutoff: AsOf) -> ibis.Table:
+    """Collapse lines before the window's end to one row per customer known at the cutoff."""
+    orders = _orders(lines, cutoff)
     customers = orders.group_by("customer_id").agg(
         known=orders.bought_before.any(),
         actual_orders=orders.day.nunique(where=orders.is_new & orders.bought_within).cast("float64"),

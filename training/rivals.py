@@ -23,6 +23,7 @@ from training.churn_recipe import fit_churn
 from training.clv_recipe import fit_demand
 
 PREDICTED = ("churn_probability", "expected_orders", "expected_orders_low", "expected_orders_high", "expected_spend")
+STAYING_VALUE = "staying_value"  # what a customer is worth who buys in the horizon, less one who does not
 TAILS = (0.05, 0.95)
 MOST_COUNTED = 400  # orders in one horizon beyond which a count distribution is cut off
 
@@ -54,7 +55,7 @@ class Lesson:
 
 
 Rival = Callable[[Lesson], Mapping[str, Floats]]
-"""Predicts some of `PREDICTED`, each (n_customers,) in the order of ``today``."""
+"""Predicts some of `PREDICTED` (ours `STAYING_VALUE` too), each (n_customers,) in the order of ``today``."""
 
 
 def perennial(lesson: Lesson) -> Mapping[str, Floats]:
@@ -67,7 +68,8 @@ def perennial(lesson: Lesson) -> Mapping[str, Floats]:
     value = ClvModel(seed=lesson.settings.seed).fit(lesson.today, demand)
     predicted = value.predict(lesson.today, horizon_days=lesson.horizon_days, churn_probability=probability)
     return {name: predicted[name].to_numpy() for name in PREDICTED if name in predicted} | {
-        "churn_probability": probability
+        "churn_probability": probability,
+        STAYING_VALUE: (predicted["clv_if_buys"] - predicted["clv_if_not"]).to_numpy(),
     }
 
 

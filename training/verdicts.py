@@ -7,11 +7,13 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
+from models.retention_offer import RetentionOffer
 from training.backtest import Backtest
 from training.baselines import AVERAGE_RULE, RECENCY_RULE
 from training.metrics import (
     AMOUNT_MEASURES,
     CHURN_MEASURES,
+    COMPARED_MEASURES,
     Comparison,
     Floats,
     Interval,
@@ -20,8 +22,10 @@ from training.metrics import (
     coverage,
     evaluate,
 )
-from training.rivals import OURS
+from training.profit import empc
+from training.rivals import OURS, STAYING_VALUE
 from training.slices import Slice, slices_of
+from training.warning import Warned, lead_times
 
 NAMES: Mapping[str, str] = MappingProxyType(
     {
@@ -46,8 +50,9 @@ class Figure:
     compared: tuple[str, ...]
 
 
+TYPICAL_CLV = 200.0  # of the customers for whom the usual offer's costs were stated (Verbraken et al. 2013)
 FIGURES = (
-    Figure("churn", "churn_probability", "churned", CHURN_MEASURES, ("auc", "log_loss", "brier")),
+    Figure("churn", "churn_probability", "churned", CHURN_MEASURES, ("auc", "log_loss", "brier", "empc")),
     Figure("orders", "expected_orders", "actual_orders", AMOUNT_MEASURES, ("rmse", "normalised_gini")),
     Figure("spend", "expected_spend", "actual_spend", AMOUNT_MEASURES, ("rmse", "normalised_gini")),
 )
@@ -55,18 +60,26 @@ FIGURES = (
 
 @dataclass(frozen=True)
 class Verdicts:
-    """Measures by model over all origins and of ours by origin, comparisons with every rival, and slices."""
+    """Measures by model over all origins and of ours by origin, comparisons with every rival, slices, early warning.
+
+    ``offer`` is the retention offer whose expected maximum profit is among the comparisons.
+    """
 
     metrics: Mapping[str, Mapping[str, Interval]]
     by_origin: Mapping[str, Mapping[str, Interval]]
     comparisons: tuple[Comparison, ...]
     slices: tuple[Slice, ...]
+    warnings: tuple[Warned, ...]
+    offer: RetentionOffer
 
 
 def judge(run: Backtest, seed: int) -> Verdicts:
     """Measure all models on the same rows; intervals draw customers, with all their origins."""
     by_model = {str(model): rows.reset_index(drop=True) for model, rows in run.predictions.groupby("model", sort=False)}
     ours = by_model[OURS]
+    worth = ours.merge(run.slices, on=["origin", "customer_id"], how="left")[STAYING_VALUE].to_numpy(dtype=np.float64)
+    offer = _offer(worth)
+    profit = {"empc": empc(np.maximum(worth, 0.0), offer)}
     return Verdicts(
         metrics=MappingProxyType({model: _measured(rows, seed) for model, rows in by_model.items()}),
         by_origin=MappingProxyType(
@@ -76,9 +89,11 @@ def judge(run: Backtest, seed: int) -> Verdicts:
             comparison
             for model, rows in by_model.items()
             if model != OURS
-            for comparison in _compared(ours, rows, NAMES[model], seed)
+            for comparison in _compared(ours, rows, NAMES[model], profit, seed)
         ),
         slices=_slices(run, ours),
+        warnings=lead_times(ours, run.slices, run.horizon_days, seed),
+        offer=offer,
     )
 
 
@@ -97,7 +112,16 @@ def _measured(rows: pd.DataFrame, seed: int) -> dict[str, Interval]:
     return measured
 
 
-def _compared(ours: pd.DataFrame, theirs: pd.DataFrame, name: str, seed: int) -> list[Comparison]:
+def _offer(worth: Floats) -> RetentionOffer:
+    """Return an offer whose costs are the usual share of what keeping a customer is worth on average."""
+    usual = RetentionOffer()
+    scale = max(float(np.mean(worth)), 0.0) / TYPICAL_CLV
+    return RetentionOffer(usual.contact_cost * scale, usual.incentive_cost * scale)
+
+
+def _compared(
+    ours: pd.DataFrame, theirs: pd.DataFrame, name: str, profit: Mapping[str, Measure], seed: int
+) -> list[Comparison]:
     return [
         compare(
             measure,
@@ -108,6 +132,7 @@ def _compared(ours: pd.DataFrame, theirs: pd.DataFrame, name: str, seed: int) ->
             of=figure.name,
             customer=ours["customer_id"].tolist(),
             seed=seed,
+            measures={**COMPARED_MEASURES, **profit},
         )
         for figure in FIGURES
         if theirs[figure.predicted].notna().all()

@@ -43,6 +43,9 @@ def score(
     as_of: AsOfOption = None,
     language: LanguageOption = Language.EN,
     engine: EngineOption = Engine.DUCKDB,
+    capacity: Annotated[
+        int | None, typer.Option(min=1, help="How many customers your staff can call: the early warning holds no more.")
+    ] = None,
 ) -> None:
     """Score every customer, propose the next best action, write the files and load the serving store."""
     from perennial.settings import settings
@@ -51,7 +54,7 @@ def score(
     records = read(source)
     instant = records.as_of(as_of)
     with working("Scoring …"), on_engine(engine, records) as moved:
-        manifest = score_to(output, moved, instant, language.value, settings())
+        manifest = score_to(output, moved, instant, language.value, settings(), capacity=capacity)
         scores = read_scores(output).scores
     typer.echo(f"{manifest.customers:,} customers scored as of {manifest.as_of:%Y-%m-%d} → {output}")
     held_back = scores["suppressed_by"].value_counts()

@@ -7,6 +7,7 @@ import resource
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -116,7 +117,7 @@ def test_lists_hold_whom_they_promise(tmp_path: Path) -> None:
     warned = lists["early_warning"]
     assert warned["money_at_risk"].astype(float).is_monotonic_decreasing
     assert set(warned["churn_band"]) == {"medium", "high", "critical"}
-    assert "churned" not in set(warned["lifecycle_stage"])
+    assert not {"at_risk", "churned"} & set(warned["lifecycle_stage"])
     assert set(lists["champions"]["customer_id"]) == set(scores.loc[scores["value_tier"] == "champions", "customer_id"])
     assert set(lists["control_group"]["customer_id"]) == set(scores.loc[scores["control_group"], "customer_id"])
     assert set(lists["do_not_disturb"]["customer_id"]) == set(
@@ -127,6 +128,17 @@ def test_lists_hold_whom_they_promise(tmp_path: Path) -> None:
     for name in ("early_warning", "champions", "dormant_high_value", "win_back"):
         may = lists[name].set_index("customer_id")["may_be_contacted"]
         assert set(may.index[may == "false"]) == held & set(may.index), name
+
+
+def test_the_early_warning_ends_where_the_staff_does(tmp_path: Path) -> None:
+    made = run(400)
+    write_scores(made, tmp_path / "all")
+    write_scores(replace(made, manifest=replace(made.manifest, capacity=5)), tmp_path / "few")
+    everyone, few = (pd.read_csv(tmp_path / name / "segments/early_warning.csv", dtype=str) for name in ("all", "few"))
+    reachable = everyone[everyone["may_be_contacted"] == "true"].reset_index(drop=True)
+    assert len(few) == 5 < len(reachable) < len(everyone)
+    pd.testing.assert_frame_equal(few, reachable.head(5))
+    assert read_scores(tmp_path / "few").manifest.capacity == 5
 
 
 @pytest.mark.parametrize(("column", "value"), [("churn_probability", float("nan")), ("clv_high", float("inf"))])

@@ -72,7 +72,7 @@ def test_a_rival_that_knows_the_outcome_is_called_better(run):
     cheated.loc[knows, "churn_probability"] = cheated.churned[knows].map({True: 0.99, False: 0.01})
     verdicts = judge(Backtest(**{**_fields(run), "predictions": cheated}), seed=7)
     of_rule = [found for found in verdicts.comparisons if found.baseline_name == "the recency rule"]
-    assert len(of_rule) == 3
+    assert {found.measure for found in of_rule} == {f"churn_{name}" for name in ("auc", "log_loss", "brier", "empc")}
     assert {found.verdict for found in of_rule} == {Verdict.WORSE}
 
 
@@ -90,6 +90,15 @@ def test_a_slice_whose_probability_is_off_does_not_hold(run):
     assert broken.customers == (run.slices.origin == run.slices.origin.max()).sum()
 
 
+def test_what_an_offer_earns_is_compared_with_every_rival_and_costs_follow_what_keeping_is_worth(run):
+    verdicts = judge(run, seed=7)
+    worth = run.slices.staying_value.mean()
+    assert verdicts.offer.incentive_cost == pytest.approx(0.05 * worth)
+    assert verdicts.offer.contact_cost == pytest.approx(0.005 * worth)
+    against = {found.baseline_name for found in verdicts.comparisons if found.measure == "churn_empc"}
+    assert len(against) == len(RIVALS) - 2  # all but ourselves and the own average, which foretells no leaving
+
+
 def test_files_hold_every_figure_and_the_page_needs_no_network(run, tmp_path):
     verdicts = judge(run, seed=7)
     write_backtest(run, verdicts, tmp_path, "perennial backtest --source source.toml")
@@ -97,6 +106,7 @@ def test_files_hold_every_figure_and_the_page_needs_no_network(run, tmp_path):
     figures = json.loads((tmp_path / FIGURES).read_text(encoding="utf-8"))
     assert figures["horizon_days"] == HORIZON
     assert set(figures["metrics"]) == set(RIVALS)
+    assert len(figures["early_warning"]) == 6
     value, low, high = figures["metrics"][OURS]["churn_auc"]
     assert low < value < high
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / PREDICTIONS), run.predictions)
