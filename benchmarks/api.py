@@ -1,10 +1,12 @@
 """Requests a second and p99 of the API against the same work on bare uvicorn, in one run; prints one JSON line each.
 
 Run with `python -m benchmarks.api`. The store holds a made run of 20,000 customers; callers keep their connections,
-ask for one customer at a time and wait for each answer before the next question.
+ask for one customer at a time and wait for each answer before the next question. The last line is about customers
+unknown to the store, who come with 30 order lines of their own and are scored by real models.
 """
 
 import asyncio
+import http.client
 import json
 import os
 import socket
@@ -14,13 +16,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from benchmarks.trained import company, put_on_shelf
 from serving.columns import SCORE_COLUMNS, Kind
 from serving.decisions.playbook import load_playbook
 from serving.store import Store
@@ -29,6 +32,7 @@ CUSTOMERS = 20_000
 CALLERS = (1, 16)
 SECONDS = 4.0
 ROUNDS = 3
+OWN_REQUESTS, LINES = 300, 30
 KEY = "benchmark-key"
 SERVE = "import sys; from serving.server import run; run('127.0.0.1', int(sys.argv[1]), 1)"
 BARE = """
@@ -53,6 +57,7 @@ def main() -> None:
     """Measure both, turn about, and print the medians."""
     with tempfile.TemporaryDirectory() as folder:
         _fill(Path(folder))
+        put_on_shelf(Path(folder) / "models", company())
         with _process(SERVE, folder) as served, _process(BARE, folder) as bare:
             for callers in CALLERS:
                 rounds = [
@@ -60,6 +65,7 @@ def main() -> None:
                     for _ in range(ROUNDS)
                 ]
                 print(json.dumps({"callers": callers, **_summary(rounds)}))
+            print(json.dumps({"callers": 1, "records": f"{LINES} lines of the caller's own", **_own(served)}))
 
 
 def _summary(rounds: list[dict[str, dict[str, float]]]) -> dict[str, float]:
@@ -88,6 +94,8 @@ def _fill(home: Path) -> None:
     manifest = {
         "as_of": datetime(2024, 6, 1, tzinfo=UTC),
         "language": "en",
+        "timezone": "Europe/Berlin",
+        "currency": "EUR",
         "horizon_days": 90,
         "model_versions": {},
         "playbook_sha256": load_playbook().sha256,
@@ -114,6 +122,42 @@ def _process(program: str, home: str) -> Iterator[int]:
     finally:
         process.kill()
         process.wait()
+
+
+def _own(port: int) -> dict[str, float]:
+    """Return what a caller waits for who sends a customer's own records, and what the first one waited."""
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    times = [_ask_own(connection, number) for number in range(OWN_REQUESTS)]
+    connection.close()
+    first, *rest = times
+    return {
+        "first_ms": round(first, 2),
+        **{f"p{percent}_ms": round(float(np.percentile(rest, percent)), 2) for percent in (50, 99)},
+    }
+
+
+def _ask_own(connection: http.client.HTTPConnection, number: int) -> float:
+    rng = np.random.default_rng(number)
+    first = datetime(2023, 1, 1, 9, tzinfo=UTC)
+    orders = [
+        {
+            "ordered_at": (first + timedelta(days=15 * (line // 2))).isoformat(),
+            "order_id": f"order-{line // 2}",
+            "amount": round(float(rng.gamma(2, 15)), 2),
+            "quantity": 1 + line % 3,
+            "category": f"category {line % 5}",
+            "channel": "web" if line % 3 else "shop",
+        }
+        for line in range(LINES)
+    ]
+    asked = {"customers": [{"customer_id": f"new-{number}", "orders": orders}], "as_of": "2023-09-01T00:00:00Z"}
+    started = time.perf_counter()
+    headers = {"X-API-Key": KEY, "Content-Type": "application/json"}
+    connection.request("POST", "/v1/scores", json.dumps(asked), headers)
+    answer = json.load(connection.getresponse())
+    if [item["status"] for item in answer.get("results", [])] != ["ok"]:
+        raise RuntimeError(json.dumps(answer))
+    return 1e3 * (time.perf_counter() - started)
 
 
 async def _load(port: int, callers: int) -> dict[str, float]:

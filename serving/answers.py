@@ -3,11 +3,11 @@
 import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from perennial.errors import StoreError
+from perennial.errors import PerennialError, StoreError
 from perennial.settings import Settings
 from serving import metrics
 from serving.decisions import ledger
@@ -25,6 +25,14 @@ _LONGEST_KEY = 128
 _OTHER_PLAYBOOK = "The playbook was changed after these scores were made; run `perennial score` again."
 _NO_RUN = "No scores are loaded; run `perennial score` for this home."
 _NO_MODEL = "No verified model is published; run `perennial train all` for this home."
+_LONG_AGO = "2001-01-01T00:00:00Z"
+_NOBODY = OwnRecords.model_validate(
+    {
+        "customer_id": "nobody",
+        "orders": [{"ordered_at": _LONG_AGO, "amount": 1.0}],
+        "interactions": [{"occurred_at": _LONG_AGO, "kind": "visit"}],
+    }
+)
 
 
 class Answers:
@@ -87,16 +95,27 @@ class Answers:
 
     def scores_of_own(self, customers: Sequence[OwnRecords], as_of: datetime | None) -> dict[str, Any]:
         """Score customers from the records they came with, by the models in service; nothing is kept."""
-        run, serving = self.run(), self.shelf.current
+        run = self.run()
+        rows = self._scored(customers, as_of, run)
+        ids = [customer.customer_id for customer in customers]
+        items = _items("scores", "score", ids, rows, score_of, run, missing="no_orders")
+        return {"run_id": None, "results": items}
+
+    def warm(self) -> None:
+        """Score a customer nobody is, so that the first caller need not wait for what is built once."""
+        with suppress(Problem, PerennialError):  # what cannot score now says so to whoever asks
+            self._scored([_NOBODY], None, self.run())
+
+    def _scored(
+        self, customers: Sequence[OwnRecords], as_of: datetime | None, run: Run
+    ) -> Mapping[str, dict[str, Any]]:
+        serving = self.shelf.current
         if not set(MODELS) <= serving.keys():
             raise Problem(NOT_READY, self.shelf.fault or _NO_MODEL, headers={"retry-after": "60"})
         if self._built is None or self._built[0] is not serving:
             models = champions_from({name: serving[name].artefact for name in MODELS})
             self._built = (serving, models)
-        rows = score_own(customers, as_of, self._built[1], run.manifest, self._settings)
-        ids = [customer.customer_id for customer in customers]
-        items = _items("scores", "score", ids, rows, score_of, run, missing="no_orders")
-        return {"run_id": None, "results": items}
+        return score_own(customers, as_of, self._built[1], run.manifest, self._settings)
 
     def proposals(self, customer_ids: Sequence[str]) -> dict[str, Any]:
         """Say the next best actions of many customers: what was committed for this ``as_of``, else what is proposed."""

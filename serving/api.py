@@ -33,7 +33,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 # Reads of the store release the interpreter while they wait; more threads than this only queue on it.
 _THREADS = 4
 _WATCH_SECONDS = 1.0
-# Scoring sent records takes about a second of one core for a few customers or a thousand: one at a time, few waiting.
+# Scoring sent records takes a core to itself, for a thousand customers about a second: one at a time, few waiting.
 _SCORING_QUEUE = 4
 _SOON = {"retry-after": "2"}
 
@@ -115,13 +115,18 @@ class Api:
                 logger.exception("watching the shelf and the store failed; what serves stays")
 
     async def _look(self) -> None:
-        await self.run(self.answers.shelf.refresh)
+        if await self.run(self.answers.shelf.refresh):
+            self._scorer.submit(self._warm)
         try:
             await self.run(self.answers.ready)
         except Problem:
             metrics.READY.set(0)
         else:
             metrics.READY.set(not self.draining)
+
+    def _warm(self) -> None:
+        self.answers.warm()
+        gc.freeze()  # what new models made stays, too
 
     def _endpoint(self, route: Route) -> Handler:
         handler: Handler = getattr(self, f"_{route.name}")

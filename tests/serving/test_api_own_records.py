@@ -2,17 +2,20 @@
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from benchmarks.trained import company, put_on_shelf
 from features.sent import SENT
+from serving import metrics
+from serving.answers import Answers
 from serving.requests import Instant, OwnInteraction, OwnOrder
 from serving.server import create_app
 from tests.serving.calling import Client
 from tests.serving.serving_home import KEY, load_scores, settings_for
-from tests.serving.trained import company, put_on_shelf
 
 DAYS = ("2017-01-05", "2017-03-05", "2017-05-05", "2017-07-05", "2017-09-05")
 
@@ -100,3 +103,19 @@ def test_instants_at_the_calendars_edge_are_refused(as_of: str) -> None:
 def test_what_a_caller_may_send_is_what_is_read() -> None:
     for table, row in {"orders": OwnOrder, "interactions": OwnInteraction}.items():
         assert {"customer_id", *row.model_fields} == set(SENT[table])
+
+
+def test_models_are_warm_before_the_first_caller_and_nobody_is_counted(tmp_path: Path) -> None:
+    load_scores(tmp_path)
+    put_on_shelf(tmp_path / "models", company())
+    answers = Answers(settings_for(tmp_path))
+    before = metrics.render()
+    answers.warm()  # nothing to warm yet
+    answers.shelf.refresh()
+    answers.warm()
+    assert answers._built is not None
+    assert answers._built[0] is answers.shelf.current
+    assert [line for line in metrics.render().splitlines() if b"customers" in line] == [
+        line for line in before.splitlines() if b"customers" in line
+    ]
+    answers.close()

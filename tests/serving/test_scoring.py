@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.company import generate
+from benchmarks.trained import HORIZON_DAYS, company, put_on_shelf, today
 from features.catalogue import FEATURES
 from features.records import AsOf, Economics, Records
 from features.sources import records_from_frames
@@ -23,7 +24,6 @@ from serving.decisions.playbook import load_playbook
 from serving.profiles import last_orders
 from serving.scoring import ScoreRun, features_read, load_champions, score
 from serving.store import Store
-from tests.serving.trained import HORIZON_DAYS, company, put_on_shelf, today
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.trained import company, put_on_shelf, today
 from features.records import Records
 from features.spark import on_spark
 from perennial.settings import Settings
@@ -16,7 +17,6 @@ from serving.decisions.playbook import load_playbook
 from serving.rows import Terms, features_read, score_rows
 from serving.scoring import load_champions
 from serving.store import Store
-from tests.serving.trained import company, put_on_shelf, today
 
 
 @pytest.fixture(scope="module")

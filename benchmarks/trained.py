@@ -26,6 +26,7 @@ def company(customers: int = CUSTOMERS, seed: int = 7) -> Records:
 
 
 def today(records: Records) -> AsOf:
+    """Return the day after the last order."""
     return records.as_of()
 
 
@@ -35,7 +36,7 @@ def put_on_shelf(shelf: Path, records: Records) -> None:
     origins = [as_of.earlier(days, records.timezone) for days in (3 * HORIZON_DAYS, 2 * HORIZON_DAYS, HORIZON_DAYS)]
     rows, later = _labelled(records, origins[:2]), _labelled(records, origins[2:])
     now = build_snapshot(records, as_of)
-    models = {
+    models: dict[str, ChurnModel | ClvModel | SegmentModel] = {
         "churn": ChurnModel(HORIZON_DAYS).fit(*rows, calibration=later),
         "clv": ClvModel(n_draws=64).fit(now),
         "segments": SegmentModel().fit(now),
