@@ -63,7 +63,7 @@ class DatabaseInput(Input):
             cursor.execute(self.query)
             reader = cursor.fetch_record_batch()
             self.streams.append(reader)
-        except Exception as error:
+        except _failures() as error:
             raise SourceError(f"{self.where}: {_words(error, self.secret)}") from None
         self.connection.register(f"{self.relation}_frame", reader)
         self.connection.execute(f"CREATE OR REPLACE TEMP VIEW {self.relation} AS FROM {self.relation}_frame")
@@ -75,13 +75,13 @@ class DatabaseInput(Input):
     def _stop(self) -> None:
         self.connection.unregister(f"{self.relation}_frame")
         while self.streams:  # the batches before the cursor that they come from
-            with suppress(Exception):
+            with suppress(*_failures()):
                 self.streams.pop().close()
 
     def release(self) -> None:
         """Hang up."""
         self._stop()
-        with suppress(Exception):
+        with suppress(*_failures()):
             self.session.close()
 
 
@@ -160,9 +160,16 @@ def _connect(section: Section, address: str, secret: str) -> Any:
             # One snapshot for all scans, which a second one in the same order needs; and instants written in UTC.
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             cursor.execute("SET LOCAL TIME ZONE 'UTC'")
-    except Exception as error:
+    except _failures() as error:
         raise SourceError(f"{section.where}: url: no connection: {_words(error, secret)}") from None
     return session
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """Return what a conversation with the server fails with: the driver's errors, and Arrow's when batches come."""
+    from adbc_driver_manager import Error
+
+    return Error, pa.ArrowException, OSError
 
 
 def _rows(session: Any, query: str) -> list[tuple[Any, ...]]:
@@ -181,9 +188,7 @@ def _columns(session: Any, section: Section, where: str, secret: str) -> dict[st
             known = [name for schema, name in names if schema == "public"] + [".".join(pair) for pair in names]
             raise SourceError(f"{where}: no such table{suggestion(section.relation, known)}")
         return dict(_rows(session, COLUMNS.format(relation=quoted)))
-    except SourceError:
-        raise
-    except Exception as error:
+    except _failures() as error:
         raise SourceError(f"{where}: {_words(error, secret)}") from None
 
 
@@ -192,7 +197,7 @@ def _schema(session: Any, query: str, where: str, secret: str) -> pa.Schema:
         with session.cursor() as cursor:
             cursor.execute(f"{query} LIMIT 0")
             return cursor.fetch_arrow_table().schema
-    except Exception as error:
+    except _failures() as error:
         raise SourceError(f"{where}: {_words(error, secret)}") from None
 
 

@@ -58,6 +58,7 @@ def server() -> Iterator[str]:
                 "CREATE SCHEMA crm",
                 TABLE.format(name="crm.order_lines"),
                 ROWS.format(name="crm.order_lines", last=1999),
+                "CREATE VIEW failing AS SELECT id, at, 1 / (line - 1500) AS amount FROM crm.order_lines",
                 "CREATE TABLE clients (id text, income text, born date)",
                 "INSERT INTO clients VALUES ('12345678901234567890', 'high', '1990-02-03')",
                 "CREATE TABLE nobody (id text, at timestamp, amount float8)",
@@ -155,6 +156,11 @@ def test_what_is_not_there_is_named_in_one_line(
     server: str, tmp_path: Path, table: str, mapping: str, words: str
 ) -> None:
     assert words in refusal(tmp_path, section(server, table, mapping))
+
+
+def test_a_query_that_fails_half_way_is_one_clear_line(server: str, tmp_path: Path) -> None:
+    mapping = 'customer_id = "id"\nordered_at = "at"\namount = "amount"\n'
+    assert "division by zero" in refusal(tmp_path, section(server, "failing", mapping))
 
 
 def as_reader(server: str, password: str) -> str:
