@@ -11,16 +11,21 @@ import pytest
 
 from benchmarks.company import Company, generate
 from serving.batch import ScoreSet, read_scores
+from serving.store import Store
 
 pytestmark = pytest.mark.slow
 
 RETAIL = Path(__file__).parents[2].parent / "shared" / "data" / "online_retail_2010_2011.parquet"
 
 
-def perennial(*arguments: str, cwd: Path) -> str:
+def ran(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PERENNIAL_HOME": "home"}
     command = [sys.executable, "-m", "perennial.cli", *arguments]
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+def perennial(*arguments: str, cwd: Path) -> str:
+    done = ran(*arguments, cwd=cwd)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return done.stdout
@@ -32,8 +37,8 @@ def company() -> Company:
 
 
 @pytest.fixture(scope="module")
-def scored(company: Company, tmp_path_factory: pytest.TempPathFactory) -> ScoreSet:
-    """Return the scores of the generated company, its tables written as the files a business would have."""
+def folder(company: Company, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return where the generated company was scored, its tables written as the files a business would have."""
     folder = tmp_path_factory.mktemp("company")
     lines = ['currency = "EUR"', 'timezone = "UTC"', "[economics]", "margin_rate = 0.4"]
     for name, table in company.tables.items():
@@ -42,6 +47,11 @@ def scored(company: Company, tmp_path_factory: pytest.TempPathFactory) -> ScoreS
     (folder / "source.toml").write_text("\n".join(lines))
     perennial("train", "all", "--source", "source.toml", "--horizon-days", "60", cwd=folder)
     perennial("score", "--source", "source.toml", "--output", "scores", "--language", "zh", cwd=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scored(folder: Path) -> ScoreSet:
     return read_scores(folder / "scores")
 
 
@@ -95,6 +105,30 @@ def test_texts_are_chinese_and_codes_are_not(scored: ScoreSet) -> None:
 
 
 @pytest.mark.skipif(not RETAIL.exists(), reason="needs online_retail_2010_2011.parquet in ../shared/data")
+@pytest.mark.parametrize("left", ["", "customer_id,ordered_at,amount\n"])
+def test_records_that_end_empty_leave_the_last_scores_in_file_and_store(
+    folder: Path, scored: ScoreSet, left: str
+) -> None:
+    def served() -> tuple[object, ...]:
+        store = Store(f"sqlite:///{folder / 'home' / 'store.db'}")
+        run = store.current_run()
+        rows = store.scores_for(scored.scores["customer_id"][:20])
+        store.close()
+        assert run is not None
+        return run.run_id, run.row_count, rows
+
+    before = served()
+    (folder / "emptied.csv").write_text(left)
+    mapping = "\n".join(f'{name} = "{name}"' for name in ("customer_id", "ordered_at", "amount"))
+    source = f'currency = "EUR"\ntimezone = "UTC"\n[orders]\npath = "emptied.csv"\n{mapping}\n'
+    (folder / "emptied.toml").write_text(source)
+    done = ran("score", "--source", "emptied.toml", "--output", "scores", cwd=folder)
+    assert done.returncode == 1
+    assert "the last results stay as they are" in done.stderr
+    pd.testing.assert_frame_equal(read_scores(folder / "scores").scores, scored.scores)
+    assert served() == before
+
+
 def test_online_retail_works_with_the_documented_source_file(tmp_path: Path) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     source = readme.split("```toml\n")[1].split("```")[0]
