@@ -130,29 +130,28 @@ class Answers:
         with self.store() as store:
             decided = ledger.commit(
                 store,
-                {customer_id: _proposal(row) for customer_id, row in rows.items()},
+                {row["customer_id"]: _proposal(row) for row in rows.values()},
                 provenance,
                 idempotency_key=scoped,
                 decided_at=datetime.now(UTC),
             )
-        rows = {customer_id: {**rows[customer_id], **entry} for customer_id, entry in decided.items()}
-        return self._decisions(run, rows, customer_ids, committed=True)
+        return self._decisions(run, _with(decided, rows), customer_ids, committed=True)
 
     def decision(self, customer_id: str) -> dict[str, Any]:
         """Say the next best action of one customer, as `proposals` does."""
         run, row = self._row(customer_id)
         row = self._with_committed(run, {customer_id: row})[customer_id]
-        return {"run_id": run.run_id, "customer_id": customer_id, "decision": decision_of(row, run)}
+        return {"run_id": run.run_id, **_named(customer_id, row), "decision": decision_of(row, run)}
 
     def profile(self, customer_id: str) -> dict[str, Any]:
         """Gather everything known about one customer."""
         run, row = self._row(customer_id)
         with self.store() as store:
-            facts = store.profile(customer_id)
-            decisions = store.decisions_of(customer_id)
+            facts = store.profile(row["customer_id"])
+            decisions = store.decisions_of(row["customer_id"])
         return {
             "run_id": run.run_id,
-            "customer_id": customer_id,
+            **_named(customer_id, row),
             "score": score_of(row, run),
             "facts": None if facts is None else {k: v for k, v in facts.items() if k != "customer_id"},
             "decisions": [_rendered(entry, PAST_DECISION_FIELDS) for entry in decisions],
@@ -165,8 +164,8 @@ class Answers:
 
     def _with_committed(self, run: Run, rows: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         with self.store() as store:
-            decided = store.decided(rows, "", run.as_of)
-        return {customer_id: {**row, **decided.get(customer_id, {})} for customer_id, row in rows.items()}
+            decided = store.decided({row["customer_id"] for row in rows.values()}, "", run.as_of)
+        return _with(decided, rows)
 
     def _provenance(self, run: Run) -> ledger.Provenance:
         playbook = load_playbook(self._settings.playbook)
@@ -187,7 +186,7 @@ class Answers:
         return run, rows[customer_id]
 
     def _rows(self, customer_ids: Sequence[str]) -> tuple[Run, dict[str, dict[str, Any]]]:
-        """Read rows and the one run they are of.
+        """Read rows by the ids asked for, and the one run they are of; a former id has the row of who it is now.
 
         A run that was current before the rows were read and still is has been current all the while: runs do not
         come back. The one seen by the last request serves as "before", which saves a query.
@@ -196,6 +195,10 @@ class Answers:
             before = self._seen_run
             with self.store() as store:
                 rows = store.scores_for(dict.fromkeys(customer_ids))
+                if others := [customer_id for customer_id in customer_ids if customer_id not in rows]:
+                    masters = store.masters(others)
+                    found = store.scores_for(set(masters.values()))
+                    rows |= {former: found[master] for former, master in masters.items() if master in found}
             run = self._seen_run = self.run()
             if before is not None and before.run_id == run.run_id:
                 return run, rows
@@ -216,11 +219,21 @@ def _items(
         if row is None:
             items.append({"customer_id": customer_id, "status": missing, member: None})
         else:
-            items.append({"customer_id": customer_id, "status": "ok", member: render(row, run)})
+            items.append({**_named(customer_id, row), "status": "ok", member: render(row, run)})
     found = sum(item["status"] == "ok" for item in items)
     metrics.CUSTOMERS.labels(route, "ok").inc(found)
     metrics.CUSTOMERS.labels(route, missing).inc(len(items) - found)
     return items
+
+
+def _named(asked_id: str, row: Mapping[str, Any]) -> dict[str, str]:
+    """Return whose row it is, and under which id it was asked for where that is another."""
+    customer_id = row["customer_id"]
+    return {"customer_id": customer_id} | ({} if asked_id == customer_id else {"asked_id": asked_id})
+
+
+def _with(decided: Mapping[str, Mapping[str, Any]], rows: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {asked_id: {**row, **decided.get(row["customer_id"], {})} for asked_id, row in rows.items()}
 
 
 def _scoped(caller: str, key: str | None) -> str:

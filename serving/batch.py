@@ -74,7 +74,8 @@ def score_to(
         )
         run = replace(run, manifest=replace(run.manifest, capacity=capacity))
         manifest = write_scores(run, directory)
-        load(store, run, monthly_history(records, as_of), last_orders(records, as_of))
+        masters = dict(zip(*records.links.persons(as_of.naive_utc), strict=True))
+        load(store, run, monthly_history(records, as_of), last_orders(records, as_of), masters)
         facts = Scored(
             records.name, as_of.instant, manifest.horizon_days, manifest.customers, dict(manifest.model_versions)
         )

@@ -1,6 +1,7 @@
 """From a scoring run to the store: what the service will answer about each customer."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -27,15 +28,21 @@ CONTEXT = (
 _KEYS = ("customer_id", "as_of")
 
 
-def load(store: Store, run: "ScoreRun", history: pd.DataFrame, orders: pd.DataFrame) -> str:
+def load(
+    store: Store,
+    run: "ScoreRun",
+    history: pd.DataFrame,
+    orders: pd.DataFrame,
+    masters: Mapping[str, str] = MappingProxyType({}),
+) -> str:
     """Make a run the one being served and return its ``run_id``.
 
     ``history`` holds ``customer_id, month, orders, spend`` and ``orders`` what `serving.profiles.last_orders` returns;
-    rows of customers who were not scored are left out.
+    rows of customers who were not scored are left out. ``masters`` says of former ids which customer they are.
     """
     eligible = run.proposals["eligible_actions"].reindex(run.scores["customer_id"]).tolist()
     scores = run.scores.assign(eligible_actions=eligible)
-    return store.load_run(orjson.loads(run.manifest.to_json()), scores, _profiles(run, history, orders))
+    return store.load_run(orjson.loads(run.manifest.to_json()), scores, _profiles(run, history, orders), masters)
 
 
 def _profiles(run: "ScoreRun", history: pd.DataFrame, orders: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -73,6 +73,9 @@ DECISION_COLUMNS = (
 )
 
 
+_ASKED = Field(description="the id that was asked for, where the records have united it with customer_id")
+
+
 class ScoreItem(Response):
     """One customer's line of the answer; ``score`` is there when status is ok.
 
@@ -80,6 +83,7 @@ class ScoreItem(Response):
     """
 
     customer_id: str
+    asked_id: Annotated[str | None, _ASKED] = None
     status: Literal["ok", "not_found", "no_orders"]
     score: Score | None = None  # type: ignore[valid-type]
 
@@ -105,6 +109,7 @@ class DecisionItem(Response):
     """One customer's line of the answer; ``decision`` is there when status is ok."""
 
     customer_id: str
+    asked_id: Annotated[str | None, _ASKED] = None
     status: Literal["ok", "not_found"]
     decision: Decision | None = None  # type: ignore[valid-type]
 
@@ -122,6 +127,7 @@ class DecisionResponse(Response):
 
     run_id: str
     customer_id: str
+    asked_id: Annotated[str | None, _ASKED] = None
     decision: Decision  # type: ignore[valid-type]
 
 
@@ -173,6 +179,7 @@ class ProfileResponse(Response):
 
     run_id: str
     customer_id: str
+    asked_id: Annotated[str | None, _ASKED] = None
     score: Score  # type: ignore[valid-type]
     facts: ProfileFacts | None
     decisions: list[PastDecision]  # type: ignore[valid-type]

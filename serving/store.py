@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -25,7 +26,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from perennial.errors import StoreError
 from serving.codes import SCOPES
-from serving.tables import api_keys, ledger, metadata, profiles, runs, scores, subjects
+from serving.tables import api_keys, ledger, merges, metadata, profiles, runs, scores, subjects
 
 _CHUNK = 5_000
 _BUSY_SECONDS = 30
@@ -68,11 +69,13 @@ class Store:
         manifest: Mapping[str, Any],
         scores_frame: pd.DataFrame,
         profile_rows: Iterable[tuple[str, Mapping[str, Any]]] = (),
+        masters: Mapping[str, str] = MappingProxyType({}),
     ) -> str:
         """Make a scoring the current one and return its ``run_id``; readers see the old one until then.
 
         ``manifest`` holds ``as_of`` (ISO text or datetime) and is kept whole. ``scores_frame`` has one row per
-        ``customer_id``; ``profile_rows`` are (customer_id, payload) of customers in it.
+        ``customer_id``; ``profile_rows`` are (customer_id, payload) of customers in it. ``masters`` says of former ids
+        which customer they are; those of customers who were not scored are left out.
         """
         run_id = secrets.token_hex(16)
         run = {
@@ -86,11 +89,16 @@ class Store:
         ids = scores_frame["customer_id"].tolist()
         with self._writing("loaded with this run; the last good one still serves") as connection:
             keys = _subject_keys(connection, ids, create=True)
+            former = {one: keys[master] for one, master in masters.items() if master in keys and one not in keys}
+            own = _subject_keys(connection, list(former), create=True)
             connection.execute(sa.update(runs).where(runs.c.current).values(current=False))
             connection.execute(sa.insert(runs), run)
             _insert(connection, scores, run_id, zip((keys[i] for i in ids), _payloads(scores_frame), strict=True))
             _insert(connection, profiles, run_id, ((keys[i], _dump(payload)) for i, payload in profile_rows))
-            for table in (scores, profiles):
+            for chunk in _chunks(former.items()):
+                rows = [{"run_id": run_id, "subject_key": own[one], "master_key": master} for one, master in chunk]
+                connection.execute(sa.insert(merges), rows)
+            for table in (scores, profiles, merges):
                 connection.execute(sa.delete(table).where(table.c.run_id != run_id))
         return run_id
 
@@ -104,6 +112,22 @@ class Store:
     def scores_for(self, customer_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
         """Return the current scores by customer id; unknown ids are absent."""
         return self._payloads_for(scores, customer_ids)
+
+    def masters(self, customer_ids: Iterable[str]) -> dict[str, str]:
+        """Return by former id the customer that it is now, in the current run; other ids are absent."""
+        former, master = subjects.alias("former"), subjects.alias("master")
+        query = (
+            sa.select(former.c.customer_id, master.c.customer_id)
+            .join(merges, merges.c.subject_key == former.c.subject_key)
+            .join(runs, sa.and_(runs.c.run_id == merges.c.run_id, runs.c.current))
+            .join(master, master.c.subject_key == merges.c.master_key)
+        )
+        with self._reading() as connection:
+            return {
+                row[0]: row[1]
+                for chunk in _chunks(customer_ids)
+                for row in connection.execute(query.where(former.c.customer_id.in_(chunk)))
+            }
 
     def profile(self, customer_id: str) -> dict[str, Any] | None:
         """Return the current 360° profile, or None for an unknown id."""

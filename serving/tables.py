@@ -58,6 +58,8 @@ runs = sa.Table(
 sa.Index("one_current_run", runs.c.current, unique=True, sqlite_where=runs.c.current, postgresql_where=runs.c.current)
 
 scores = sa.Table("scores", metadata, _key("run_id"), _key("subject_key"), _needed("payload", sa.Text))
+# Ids that the records unite with another: whose scores answer for them.
+merges = sa.Table("merges", metadata, _key("run_id"), _key("subject_key"), _needed("master_key", sa.Text))
 profiles = sa.Table("profiles", metadata, _key("run_id"), _key("subject_key"), _needed("payload", sa.Text))
 
 ledger = sa.Table(

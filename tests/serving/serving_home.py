@@ -1,7 +1,9 @@
 """A home with scores and published models, made by hand, and the service on it."""
 
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -23,7 +25,9 @@ def settings_for(home: Path, **changes: object) -> Settings:
     return Settings(home=home, **{"api_key": MASTER, **changes})  # type: ignore[arg-type]
 
 
-def load_scores(home: Path, customers: int = 20, **changes: object) -> pd.DataFrame:
+def load_scores(
+    home: Path, customers: int = 20, *, masters: Mapping[str, str] = MappingProxyType({}), **changes: object
+) -> pd.DataFrame:
     """Load a hand-made run into the home's store; return its scores."""
     made = handmade.run(customers, playbook_sha256=load_playbook().sha256)
     scores = made.scores.assign(**changes)
@@ -36,7 +40,7 @@ def load_scores(home: Path, customers: int = 20, **changes: object) -> pd.DataFr
     orders = scores[["customer_id"]].assign(
         order_id="R1", ordered_at=pd.Timestamp("2017-09-30T15:00:00Z"), channel=None, lines=2, spend=31.5
     )
-    load(store, ScoreRun(scores, made.manifest, snapshot, context, proposals), history, orders)
+    load(store, ScoreRun(scores, made.manifest, snapshot, context, proposals), history, orders, masters)
     store.close()
     return scores
 

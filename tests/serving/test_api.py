@@ -36,6 +36,35 @@ def test_scores_come_in_the_order_asked_each_with_its_status(client: Client) -> 
     assert results[0] == results[3]
 
 
+def test_a_former_id_is_answered_as_who_it_is_now(tmp_path: Path) -> None:
+    load_scores(tmp_path, masters={"old-1": "000001", "lost": "nobody", "000002": "000001"})
+    ids = ["old-1", "000001", "lost", "000002"]
+    with client_on(tmp_path) as client:
+        results = client.post("/v1/scores", json={"customer_ids": ids}).json()["results"]
+        profile = client.get("/v1/customers/old-1").json()
+        decision = client.get("/v1/customers/old-1/next-best-action").json()
+        commit = {"customer_ids": ["old-1", "000001"], "commit": True}
+        decided = client.post("/v1/next-best-actions", json=commit, headers={"Idempotency-Key": "k"}).json()["results"]
+        assert client.get("/v1/customers/lost").status_code == 404
+        page = client.get("/v1/customers/old-1").json()
+    said = [(item["customer_id"], item.get("asked_id"), item["status"]) for item in results]
+    assert said == [
+        ("000001", "old-1", "ok"),
+        ("000001", None, "ok"),
+        ("lost", None, "not_found"),
+        ("000002", None, "ok"),  # has scores of its own
+    ]
+    assert results[0]["score"] == results[1]["score"] == profile["score"]
+    assert (profile["customer_id"], profile["asked_id"]) == ("000001", "old-1")
+    assert profile["facts"] is not None
+    assert (decision["customer_id"], decision["asked_id"]) == ("000001", "old-1")
+    assert decided[0]["decision"]["decision_id"] == decided[1]["decision"]["decision_id"] is not None
+    assert len(page["decisions"]) == 1
+    load_scores(tmp_path)  # a later run in which they are not united any more
+    with client_on(tmp_path) as client:
+        assert client.get("/v1/customers/old-1").status_code == 404
+
+
 def test_every_score_says_what_it_is_about(client: Client, home: Path) -> None:
     score = client.post("/v1/scores", json={"customer_ids": ["000001"]}).json()["results"][0]["score"]
     assert score["as_of"] == "2017-10-01T04:00:00Z"
