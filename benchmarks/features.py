@@ -57,7 +57,7 @@ def main() -> None:
             speed(records, database, report)
         small = records_in(company(Path(folder) / "small.duckdb", 200_000, asked.seed), asked.memory_limit)
         if asked.pairs:
-            online(small, min(asked.pairs, 1_000), asked.seed, report)
+            online(small, min(asked.pairs, 200), asked.seed, report)
             differing = pairs(small, asked.pairs, asked.seed)
             report("single pairs that differ from the batch", differing, "of pairs", asked.pairs)
         if asked.many:

@@ -7,6 +7,7 @@ of the source's zone, which is what calendar days, weekends and hours are counte
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from types import MappingProxyType
 
 import ibis
@@ -57,12 +58,17 @@ class Table:
     @property
     def schema(self) -> ibis.Schema:
         """Ibis schema of the canonical table."""
-        return ibis.schema({column.name: IBIS_TYPES[column.kind] for column in self.columns})
+        return _schema(self.columns)
 
     @property
     def mappable(self) -> tuple[str, ...]:
         """Names a source file may map, in order."""
         return tuple(column.name for column in self.columns if not column.derived)
+
+
+@cache
+def _schema(columns: tuple[Column, ...]) -> ibis.Schema:
+    return ibis.schema({column.name: IBIS_TYPES[column.kind] for column in columns})
 
 
 def _event_columns(instant: str) -> tuple[Column, ...]:

@@ -148,7 +148,7 @@ def _value(action: Action, frame: pd.DataFrame, margin: Floats) -> Floats:
     """Expected incremental value; an unknown part counts as nothing earned, an unknown cost forbids the action."""
 
     def known(column: str) -> Floats:
-        return np.asarray(frame[column].fillna(0.0), dtype=np.float64)
+        return frame[column].to_numpy(dtype=np.float64, na_value=0.0)
 
     earned = action.churn_reduction * known("money_at_risk") + action.spend_lift * known("expected_spend") * margin
     value = earned - (action.contact_cost + action.offer_cost)

@@ -152,9 +152,9 @@ class _Sent:
 
     def days(self, frame: pd.DataFrame, as_of: AsOf, action_id: str | None = None) -> Floats:
         """Days since the last one of an action, or of any marketing; infinite where there is none."""
-        rows = self.marketing if action_id is None else self.rows[self.rows["action_id"] == action_id]
-        if rows.empty:
+        if self.rows.empty:
             return np.full(len(frame), np.inf)
+        rows = self.marketing if action_id is None else self.rows[self.rows["action_id"] == action_id]
         return _days_since(rows.groupby("customer_id")["decided_at"].max().reindex(frame.index), as_of)
 
     def count(self, frame: pd.DataFrame, as_of: AsOf, days: int) -> Floats:
