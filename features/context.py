@@ -13,7 +13,7 @@ from features.occasions import view
 from features.online import few_rows, rows_of_few
 from features.plan import rows_at
 from features.records import AsOf, Records
-from features.windows import seen
+from features.windows import micro, seen, total
 
 READ = ("orders", "customers", "offers", "consents")
 ATTRIBUTES = ("language", "timezone", "region", "birthday", "margin_rate")
@@ -24,11 +24,12 @@ FACTS = ("favourite_category", "favourite_channel", "last_action_id", *INSTANTS)
 def build_context(records: Records, as_of: AsOf) -> pd.DataFrame:
     """Return one row per customer of the snapshot at ``as_of``, sorted by customer_id.
 
-    Columns: ``customer_id, language, timezone, region`` (str), ``birthday`` (date), ``margin_rate``
-    (the customer's, else the source's), ``favourite_category`` (most spent on), ``favourite_channel`` (most orders),
-    ``consented_channels`` (lists: those of CONTACT_CHANNELS open to marketing), ``last_offer_at``, ``last_action_id``,
-    ``first_order_at``, ``last_order_at`` (datetime64[us, UTC]), and the business's own attributes under their own names
-    (str). What is not known is NaN, NaT or None.
+    Columns: ``customer_id, language, timezone, region`` (str), ``birthday`` (date), ``margin_rate`` (0 to 1: the
+    customer's, else what the lines of their purchases kept where they name a margin, else the source's),
+    ``favourite_category`` (most spent on), ``favourite_channel`` (most orders), ``consented_channels`` (lists: those of
+    CONTACT_CHANNELS open to marketing), ``last_offer_at``, ``last_action_id``, ``first_order_at``, ``last_order_at``
+    (datetime64[us, UTC]), and the business's own attributes under their own names (str). What is not known is NaN, NaT
+    or None.
     """
     few = None if records.attributes else few_rows(records, READ)
     build = _context_in_order
@@ -53,8 +54,8 @@ class Defaults:
 def completed(frame: pd.DataFrame, defaults: Defaults) -> pd.DataFrame:
     """Return the context of the customers in some rows of `context_expression`, wherever an engine computed them."""
     frame = frame.assign(timezone=frame["timezone"].fillna(defaults.timezone))
-    if defaults.margin_rate is not None:
-        frame["margin_rate"] = frame["margin_rate"].fillna(defaults.margin_rate)
+    margin_rate = frame["margin_rate"].astype("float64").clip(0.0, 1.0)
+    frame["margin_rate"] = margin_rate if defaults.margin_rate is None else margin_rate.fillna(defaults.margin_rate)
     for name in INSTANTS:
         frame[name] = frame[name].dt.tz_localize("UTC")
     said = frame[[_said(channel) for channel in CONTACT_CHANNELS]].astype("boolean").fillna(defaults.consent)
@@ -84,6 +85,7 @@ def context_expression(records: Records, as_of: AsOf) -> ibis.Table:
     channels = habits.channel_orders(log.orders)
     parts = {
         "attributes": _latest(log.customers, attributes),
+        "margins": _margins(records, as_of),
         "categories": _first(log.categories, ("category",), log.categories.gross.desc(), "category"),
         "channels": _first(channels, ("channel",), channels.orders.desc(), "channel"),
         "offers": _first(sent, ("action_id", "occurred_at"), sent.occurred_at.desc(), "action_id"),
@@ -91,6 +93,7 @@ def context_expression(records: Records, as_of: AsOf) -> ibis.Table:
     }
     for name, part in parts.items():
         row = row.left_join(part, "customer_id", rname=f"{{name}}_{name}")
+    row = row.mutate(margin_rate=ibis.coalesce(row.margin_rate, row.own_margin_rate))
     return row.select(
         "customer_id",
         *attributes,
@@ -116,6 +119,18 @@ def _latest(customers: ibis.Table, attributes: tuple[str, ...]) -> ibis.Table:
         for name, word in words.items()
     }
     return customers.group_by("customer_id").aggregate(**latest)
+
+
+def _margins(records: Records, as_of: AsOf) -> ibis.Table:
+    """Return the share of revenue kept of each customer's purchases, over the lines that have a margin.
+
+    Below 0 or above 1 where lines were sold at a loss or their margin is wrong.
+    """
+    lines = seen(records.tables["orders"], "ordered_at", as_of)
+    lines = lines.filter(~lines.is_return, lines.margin.notnull(), lines.amount > 0)  # noqa: PD004 (Ibis)
+    sums = lines.group_by("customer_id").aggregate(kept=total(micro(lines.margin)), gross=total(micro(lines.amount)))
+    share = sums.kept.cast("float64") / sums.gross.cast("float64")
+    return sums.select("customer_id", own_margin_rate=share)
 
 
 def _first(table: ibis.Table, columns: tuple[str, ...], *order: Any) -> ibis.Table:

@@ -3,7 +3,7 @@
 import math
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, cast
@@ -16,6 +16,7 @@ from features.toml_values import suggestion
 from perennial.errors import SourceError
 
 ConsentDefault = Literal["allow", "refuse"]
+BY_CATEGORY = "margin_rate_by_category"
 TOP_KEYS = ("name", "currency", "timezone", "consent_default", "economics", "rates")
 
 
@@ -104,8 +105,17 @@ def _consent_default(path: Path, content: Mapping[str, Any]) -> ConsentDefault:
 def _economics(path: Path, given: object) -> Economics:
     where = f"{path}: [economics]"
     content = values.mapping(given, where)
-    values.known(content, ("margin_rate", "discount_rate_per_year"), where)
-    return Economics(**{key: values.number(value, f"{where} {key}", 0, 1) for key, value in content.items()})
+    values.known(content, [each.name for each in fields(Economics)], where)
+    numbers = {key: value for key, value in content.items() if key != BY_CATEGORY}
+    return Economics(
+        **{key: values.number(value, f"{where} {key}", 0, 1) for key, value in numbers.items()},
+        margin_rate_by_category=_by_category(content.get(BY_CATEGORY, {}), f"{path}: [economics.{BY_CATEGORY}]"),
+    )
+
+
+def _by_category(given: object, where: str) -> Mapping[str, float]:
+    rates = {name: values.number(rate, f"{where} {name}", 0, 1) for name, rate in values.mapping(given, where).items()}
+    return MappingProxyType(rates)
 
 
 def _rates(path: Path, content: Mapping[str, Any]) -> Mapping[str, float]:

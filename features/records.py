@@ -63,10 +63,14 @@ class AsOf:
 
 @dataclass(frozen=True, slots=True)
 class Economics:
-    """What money means in a source. ``margin_rate`` is None when the business did not say."""
+    """What money means in a source. ``margin_rate`` is None when the business did not say.
+
+    ``margin_rate_by_category`` gives lines that name no margin of their own the one of their category.
+    """
 
     margin_rate: float | None = None
     discount_rate_per_year: float = 0.10
+    margin_rate_by_category: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def clv_basis(self) -> Literal["margin", "revenue"]:

@@ -58,7 +58,7 @@ def derivations(table: Table, section: Section, source: Source, zone: str) -> li
 
 
 def _orders(section: Section, source: Source) -> list[dict[str, str]]:
-    """Fill amount, currency, the return mark and the order id.
+    """Fill amount, currency, the return mark, the order id and, by category, margin.
 
     A cancelled order or a negative quantity makes the line a return, whose amount is made negative.
     """
@@ -66,6 +66,8 @@ def _orders(section: Section, source: Source) -> list[dict[str, str]]:
     cancelled = f"coalesce(starts_with(order_id, {literal(prefix)}), false)" if prefix else "false"
     code = f"coalesce(upper(currency), {literal(source.currency)})"
     rates = " ".join(f"WHEN {literal(name)} THEN {rate!r}" for name, rate in source.rates.items())
+    by_category = source.economics.margin_rate_by_category
+    margins = " ".join(f"WHEN {literal(name)} THEN {rate!r}" for name, rate in by_category.items())
     rate = f"CASE {code} {rates} ELSE 1.0 END" if rates else "1.0"
     return [
         {"amount": "coalesce(amount, quantity * unit_price)", "discount": "abs(discount)", "currency": code},
@@ -76,6 +78,7 @@ def _orders(section: Section, source: Source) -> list[dict[str, str]]:
         },
         {
             "amount": "CASE WHEN is_return THEN -abs(amount) ELSE amount END",
+            **({"margin": f"coalesce(margin, amount * CASE category {margins} END)"} if margins else {}),
             "quantity": f"CASE WHEN {cancelled} THEN -abs(quantity) ELSE quantity END",
             # the customer is not in it: two ids of one person at one instant are one order once they are united
             "order_id": "coalesce(order_id, '@' || strftime(ordered_at, '%Y-%m-%dT%H:%M:%S.%f'))",
@@ -97,7 +100,9 @@ def reasons(table: Table, mapped: Mapping[str, Cleaned], latest: str) -> str:
     if table.name == "orders":
         conditions["missing_amount"] = "amount IS NULL"
         # sums are exact in millionths of 64 bits: beyond a million million no line is money any more
-        conditions["too_large"] = "NOT abs(amount) <= 1e12 OR abs(quantity) > 1e12 OR abs(discount) > 1e12"
+        conditions["too_large"] = (
+            "NOT abs(amount) <= 1e12 OR abs(quantity) > 1e12 OR abs(discount) > 1e12 OR abs(margin) > 1e12"
+        )
     if table.name == "interactions":
         conditions["unknown_kind"] = f"kind NOT IN ({', '.join(map(literal, INTERACTION_KINDS))})"
     if table.name == "consents":

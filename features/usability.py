@@ -92,6 +92,7 @@ class Usability:
     timezone: str
     currency: str
     margin_rate: float | None
+    margin_known_share: float
     consent_default: str
     reports: tuple[TableReport, ...]
     suspicions: tuple[Suspicion, ...]
@@ -112,6 +113,11 @@ class Usability:
         return (self.last_day - self.first_day).days + 1 if self.first_day and self.last_day else 0
 
     @property
+    def clv_basis(self) -> str:
+        """Whether every customer's value can be counted in margin, or for want of one in revenue."""
+        return "margin" if self.margin_rate is not None or self.margin_known_share == 1 else "revenue"
+
+    @property
     def missing(self) -> tuple[Missing, ...]:
         """Mapped columns with empty values, table by table."""
         return tuple(entry for report in self.reports for entry in _missing(report) if entry.empty)
@@ -126,8 +132,10 @@ def usability(source: Source, records: Records) -> Usability:
         last=orders.local_at.max(),
         timed=(orders.local_at != orders.local_at.truncate("D")).any(),
         net=orders.amount.sum(),
+        lines=(~orders.is_return).sum(),
+        with_margin=(~orders.is_return & orders.margin.notnull()).sum(),
     )
-    customers, placed, returned, first, last, timed, net = (
+    customers, placed, returned, first, last, timed, net, lines, with_margin = (
         per_order.aggregate(
             customers=per_order.customer_id.nunique(where=per_order.bought),
             orders=per_order.bought.sum(),
@@ -136,6 +144,8 @@ def usability(source: Source, records: Records) -> Usability:
             last=per_order["last"].max(),
             timed=per_order.timed.any(),
             net=per_order.net.sum(),
+            lines=per_order.lines.sum(),
+            with_margin=per_order.with_margin.sum(),
         )
         .to_pyarrow()
         .to_pylist()[0]
@@ -153,6 +163,7 @@ def usability(source: Source, records: Records) -> Usability:
         timezone=records.timezone,
         currency=records.currency,
         margin_rate=records.economics.margin_rate,
+        margin_known_share=with_margin / lines if lines else 0.0,
         consent_default=records.consent_default,
         reports=records.reports,
         suspicions=suspicions(source, records),

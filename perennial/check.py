@@ -154,13 +154,21 @@ def _pairs(pairs: list[tuple[str, RenderableType]]) -> Table:
     return table
 
 
+def _basis(margin_rate: float | None, known_share: float) -> str:
+    """Say what values are counted in; ``known_share`` of the lines name a margin."""
+    own = "the margin of each customer's own lines"
+    if margin_rate is not None:
+        fallback = f"a margin of {100 * margin_rate:g} %"
+        return f"{own}, which {known_share:.0%} of them name, else in {fallback}" if known_share else fallback
+    if known_share == 1:
+        return own
+    some = f", and only {known_share:.0%} of the lines name a margin" if known_share else ""
+    return f"revenue, and actions that cost money wait: [economics] margin_rate is not set{some}"
+
+
 def summary(facts: Usability) -> list[tuple[str, str]]:
     """Return the basis of every later number: period, customers, money and consent."""
-    basis = (
-        f"margin of {100 * facts.margin_rate:g} %"
-        if facts.margin_rate is not None
-        else "revenue, and actions that cost money wait: [economics] margin_rate is not set"
-    )
+    basis = _basis(facts.margin_rate, facts.margin_known_share)
     allowed = "allowed" if facts.consent_default == "allow" else "refused"
     times = "" if facts.has_times else "; days without times, so hours of the day say nothing"
     return [

@@ -59,7 +59,8 @@ def as_json(found: Check) -> dict[str, Any]:
         "timezone": facts.timezone,
         "currency": facts.currency,
         "margin_rate": facts.margin_rate,
-        "clv_basis": "revenue" if facts.margin_rate is None else "margin",
+        "margin_known_share": facts.margin_known_share,
+        "clv_basis": facts.clv_basis,
         "consent_default": facts.consent_default,
         "grades": ready
         and {

@@ -62,6 +62,22 @@ def test_facts_of_a_known_and_of_an_unknown_customer(make_records, at):
     )
 
 
+def test_a_margin_is_the_customers_own_lines_where_they_name_it(make_records, at):
+    lines = [
+        order("ann", at(1), 30.0, margin=3.0),
+        order("ann", at(2), 10.0, margin=5.0),
+        order("ann", at(3), 60.0),  # names none: the others speak for it
+        order("ann", at(4), -20.0, margin=-20.0),  # a return
+        order("ann", at(200), 10.0, margin=10.0),  # after the cutoff
+        order("bob", at(1), 10.0),
+        order("cid", at(1), 10.0, margin=-4.0),  # sold at a loss
+        order("dan", at(1), 10.0, margin=1.0),
+    ]
+    customers = [{"customer_id": "dan", "margin_rate": 0.5}]
+    context = build_context(make_records(margin_rate=0.3, orders=lines, customers=customers), AS_OF)
+    assert context["margin_rate"].tolist() == [0.2, 0.3, 0.0, 0.5]
+
+
 @pytest.mark.parametrize(
     ("default", "words", "open_channels"),
     [

@@ -42,6 +42,7 @@ lines = event(
     amount=money,
     quantity=st.none() | st.floats(0, 9),
     discount=st.none() | st.sampled_from([0.0, 0.1, 2.35]),
+    margin=st.none() | st.sampled_from([-1.5, 0.0, 0.1, 7.25]),
     category=st.sampled_from([None, "tea", "cups", "茶"]),
     channel=st.sampled_from([None, "web", "shop"]),
 )

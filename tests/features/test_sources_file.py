@@ -56,6 +56,11 @@ def refusal(folder: Path, *, head: str = HEAD, orders: str = ORDERS, **files: st
         (HEAD + 'consent_default = "maybe"\n', ORDERS, ["consent_default", "'allow' or 'refuse'"]),
         (HEAD + "[economics]\nmargin_rate = 20\n", ORDERS, ["margin_rate", "0 to 1"]),
         (HEAD + "[economics]\nmargin = 0.2\n", ORDERS, ["'margin'", "margin_rate"]),
+        (
+            HEAD + "[economics.margin_rate_by_category]\ntea = 30\n",
+            ORDERS,
+            ["margin_rate_by_category", "tea", "0 to 1"],
+        ),
         (HEAD + "[rates]\nUSD = 0\n", ORDERS, ["USD", "above 0"]),
         (HEAD + "[rates]\nEUR = 2.0\n", ORDERS, ["EUR", "itself"]),
         (HEAD, "", ["no [orders] section"]),
@@ -92,6 +97,15 @@ def test_everything_a_source_says_reaches_the_records(tmp_path: Path) -> None:
     assert (records.name, records.currency, records.timezone) == ("Shop", "EUR", "Asia/Shanghai")
     assert records.consent_default == "allow"
     assert (records.economics.margin_rate, records.economics.discount_rate_per_year) == (0.3, 0.05)
+
+
+def test_lines_that_name_no_margin_have_the_one_of_their_category(tmp_path: Path) -> None:
+    head = 'currency = "EUR"\ntimezone = "UTC"\n[economics.margin_rate_by_category]\ntea = 0.5\n'
+    orders = ORDERS + 'category = "kind"\nmargin = "kept"\n'
+    rows = ["A,2024-01-05,10,tea,", "A,2024-01-06,10,tea,1", "A,2024-01-07,10,cups,", "A,2024-01-08,-10,tea,"]
+    file = "\n".join(["id,at,amount,kind,kept", *rows])
+    margins = read_records(write(tmp_path, head=head, orders=orders, orders_csv=file)).tables["orders"]
+    assert margins.order_by("ordered_at").margin.to_pyarrow().to_pylist() == [5.0, 1.0, None, -5.0]
 
 
 def test_byte_order_mark_before_the_source_file_is_no_fault(tmp_path: Path) -> None:

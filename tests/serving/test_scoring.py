@@ -122,6 +122,7 @@ def test_texts_are_translated_and_codes_are_not(run: ScoreRun, home: Path) -> No
 
 def test_one_unknown_margin_makes_everybody_revenue(home: Path) -> None:
     tables = dict(generate(300).tables)
+    tables["orders"] = tables["orders"].drop(columns="margin")
     customers = tables["customers"].copy()
     customers.loc[0, "margin_rate"] = np.nan
     known = records_from_frames(tables, currency="EUR", consent_default="refuse")
