@@ -75,7 +75,8 @@ def _predictions(learned: pd.DataFrame, judged: pd.DataFrame, days: int) -> dict
     model = DemandModel(days).fit(learned)
     forecast = forecaster.columns(judged, days)
     btyd = {"orders": forecast[:, 0], "spend": forecast[:, 0] * forecast[:, 3]}
-    both = dict(zip(btyd, model.predict(judged, forecaster, days), strict=True))
+    demand = model.predict(judged, forecaster, days)
+    both = {"orders": demand.orders, "spend": demand.spend}
     heads = model.predict_heads(judged, forecast)
     return {
         amount: {"btyd": btyd[amount], "both": both[amount]}

@@ -1,8 +1,7 @@
 """What each customer is worth: purchases times order value times margin, discounted, with intervals."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -12,17 +11,20 @@ import pandas as pd
 from models.artefact import json_file, read_json_file
 from models.demand import FILE as DEMAND_FILE
 from models.demand import DemandModel, Forecaster, fit_spend
-from models.futures import Futures, Histories
+from models.families import Family, fit_likeliest, read_purchases
 from models.histories import collapse
 from models.matrix import Floats, require_columns
-from models.purchases import BetaGeoModel, GeoModel, ModifiedBetaGeoModel
-from models.spend import GammaGammaModel
+from models.outlook import Outlook, Spread
+from models.parallel import in_pieces
+from models.purchase_model import PurchaseModel
+from models.purchases import ModifiedBetaGeoModel
+from models.spend import GammaGammaModel, posterior_rate
+from models.spend_kernel import SpendParams
 from models.summary import HISTORY, read_columns, read_history
 from perennial.errors import ArtefactError, InsufficientData, SourceError
 
 _MIN_REPEAT_BUYERS = 50
 _DAYS_PER_YEAR = 365.0
-_TAILS = (0.05, 0.95)
 _FILE = "clv.json"
 _FITTED_ON = (*HISTORY, "monetary_value")  # snapshot columns that fitting reads
 
@@ -33,7 +35,7 @@ class Level:
 
     ``order_value`` is what an order of the customer is worth, by the spend model; ``spend`` what is expected in all.
     ``pace`` is expected orders over the purchases model's, ``worth`` spend over orders times order value: below 1 where
-    the orders to come are smaller than those that were.
+    the orders to come are smaller than those that were. ``none`` is P(no order).
     """
 
     orders: Floats
@@ -41,6 +43,22 @@ class Level:
     spend: Floats
     pace: Floats
     worth: Floats
+    none: Floats
+
+
+@dataclass(frozen=True)
+class Prospects:
+    """All that is expected of customers, (n_customers,) each.
+
+    ``near`` looks over the score horizon (its value is spend), ``far`` over the model's own (discounted revenue).
+    ``if_buys`` and ``if_not`` are that revenue for who buys within the score horizon and who does not.
+    """
+
+    level: Level
+    near: Outlook
+    far: Outlook
+    if_buys: Floats
+    if_not: Floats
 
 
 class ClvModel:
@@ -52,48 +70,47 @@ class ClvModel:
         How far ahead value is counted, over 0.
     discount_rate_per_year : float
         A year later money is worth ``1 / (1 + rate)`` of today's; at least 0.
-    n_draws : int
-        Simulated futures per customer, at least 32; the intervals' precision grows and the speed falls with it.
-    seed : int
-        The same seed gives the same intervals.
+    family : Family or None
+        The model of purchases; None takes the likeliest of BG/NBD, MBG/NBD and Pareto/NBD.
 
     Attributes
     ----------
-    purchases_ : BetaGeoModel or ModifiedBetaGeoModel
-        The one with the higher likelihood (they have as many parameters).
+    purchases_ : PurchaseModel
     alive_ : ModifiedBetaGeoModel
         Where P(alive) always comes from: BG/NBD's is 1 for every one-time buyer.
     spend_ : GammaGammaModel
     demand_ : DemandModel or None
         What labelled windows taught beyond the histories: it sets the level of each customer's orders and spend.
+    spread_ : Spread
+        How far outcomes lay from what was expected, in closed windows or by the histories alone.
     """
 
-    purchases_: GeoModel
+    purchases_: PurchaseModel
     alive_: ModifiedBetaGeoModel
     spend_: GammaGammaModel
     demand_: DemandModel | None
+    spread_: Spread
 
     def __init__(
         self,
         horizon_days: float = 365,
         discount_rate_per_year: float = 0.10,
-        n_draws: int = 512,
-        seed: int = 7,
+        family: Family | None = None,
     ) -> None:
         self.horizon_days = horizon_days
         self.discount_rate_per_year = discount_rate_per_year
-        self.n_draws = n_draws
-        self.seed = seed
+        self.family = family
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """Snapshot columns that scoring reads, once fitted."""
         return tuple(dict.fromkeys((*_FITTED_ON, *(self.demand_.inputs if self.demand_ else ()))))
 
-    def fit(self, snapshot: pd.DataFrame, demand: DemandModel | None = None) -> Self:
+    def fit(self, snapshot: pd.DataFrame, demand: DemandModel | None = None, spread: Spread | None = None) -> Self:
         """Fit on frequency, recency, T (days) and monetary_value, one row per customer.
 
-        ``demand``, fitted on windows that closed before the snapshot, corrects what histories alone forecast.
+        ``demand`` and ``spread``, learned from windows that closed before the snapshot, correct what histories alone
+        forecast, and how sure of it they are.
         """
         self._check_parameters()
         x, _, _ = read_history(snapshot)
@@ -105,32 +122,27 @@ class ClvModel:
             raise InsufficientData(
                 f"clv: {valued} of {len(x)} customers have repeat purchases of value; {_MIN_REPEAT_BUYERS} are needed"
             )
-        plain, modified = BetaGeoModel().fit(snapshot), ModifiedBetaGeoModel().fit(snapshot)
-        better = plain.log_likelihood_ > modified.log_likelihood_
-        self._learn(plain if better else modified, modified, fit_spend(snapshot), demand)
+        purchases = fit_likeliest(snapshot) if self.family is None else self.family.fit(snapshot)
+        alive = ModifiedBetaGeoModel().fit(snapshot)
+        self._learn(purchases, alive, fit_spend(snapshot), demand, spread or Spread())
         return self
 
     def _learn(
         self,
-        purchases: GeoModel,
+        purchases: PurchaseModel,
         alive: ModifiedBetaGeoModel,
         spend: GammaGammaModel,
         demand: DemandModel | None = None,
+        spread: Spread | None = None,
     ) -> None:
-        self.purchases_, self.alive_, self.spend_, self.demand_ = purchases, alive, spend, demand
-        self.__dict__.pop("_futures", None)
-
-    @cached_property
-    def _futures(self) -> Futures:
-        return Futures(self.purchases_, self.spend_, self.n_draws, self.seed)
+        self.purchases_, self.alive_, self.spend_ = purchases, alive, spend
+        self.demand_, self.spread_ = demand, spread or Spread()
 
     def _check_parameters(self) -> None:
         if not 0 < self.horizon_days < np.inf:
             raise ValueError(f"horizon_days is {self.horizon_days}; it must be over 0 and finite")
         if not 0 <= self.discount_rate_per_year < np.inf:
             raise ValueError(f"discount_rate_per_year is {self.discount_rate_per_year}; it must be at least 0")
-        if self.n_draws < 32:
-            raise ValueError(f"n_draws is {self.n_draws}; at least 32 are needed for a 5th and a 95th percentile")
 
     def predict(
         self,
@@ -154,29 +166,25 @@ class ClvModel:
         more likely never buys again. Customers without history (T is 0, or frequency, recency and T are all missing:
         never seen) get what holds for the population, and ``from_population`` is true.
         """
-        require_columns(snapshot, HISTORY)
-        unseen = snapshot[list(HISTORY)].isna().all(axis=1)
-        if unseen.any():
-            snapshot = snapshot.assign(**{name: snapshot[name].where(~unseen, 0.0) for name in HISTORY})
+        snapshot = _seen(snapshot)
         margin = _margin(margin_rate, len(snapshot))
         alive = None if churn_probability is None else self._there(snapshot, horizon_days, churn_probability)
-        value, if_buys, if_not = self._purchase_values(snapshot, horizon_days, alive)
-        level = self._level(snapshot, horizon_days, alive)
-        order_range, value_range = self._ranges(snapshot, horizon_days, alive, level)
-        per_purchase = level.pace * level.worth * level.order_value * margin
+        ahead = self._prospects(snapshot, horizon_days, alive, churn_probability)
+        order_range = self.spread_.over(horizon_days).order_range(ahead.near)
+        value_range = self.spread_.over(self.horizon_days).value_range(ahead.far)
         return pd.DataFrame(
             {
                 "p_alive": self._p_alive(snapshot, churn_probability),
-                "expected_orders": level.orders,
-                "expected_orders_low": order_range[:, 0],
-                "expected_orders_high": order_range[:, 1],
-                "expected_order_value": level.order_value,
-                "expected_spend": level.spend,
-                "clv": value * per_purchase,
-                "clv_low": value_range[:, 0] * margin,
-                "clv_high": value_range[:, 1] * margin,
-                "clv_if_buys": if_buys * per_purchase,
-                "clv_if_not": if_not * per_purchase,
+                "expected_orders": ahead.level.orders,
+                "expected_orders_low": order_range[0],
+                "expected_orders_high": order_range[1],
+                "expected_order_value": ahead.level.order_value,
+                "expected_spend": ahead.level.spend,
+                "clv": ahead.far.value * margin,
+                "clv_low": value_range[0] * margin,
+                "clv_high": value_range[1] * margin,
+                "clv_if_buys": ahead.if_buys * margin,
+                "clv_if_not": ahead.if_not * margin,
                 "next_order_days": self.purchases_.predict_next_purchase(snapshot, alive=alive),
                 "from_population": (snapshot["T"] == 0) & (snapshot["frequency"] == 0),
             },
@@ -187,15 +195,63 @@ class ClvModel:
         """Return the expected spend within the horizon, (n_customers,)."""
         return self._level(snapshot, horizon_days, None).spend
 
+    def outlook(
+        self, snapshot: pd.DataFrame, *, horizon_days: float, churn_probability: npt.ArrayLike | None = None
+    ) -> Outlook:
+        """Return what orders and spend within the horizon are expected, and what the histories leave open."""
+        snapshot = _seen(snapshot)
+        alive = None if churn_probability is None else self._there(snapshot, horizon_days, churn_probability)
+        return self._prospects(snapshot, horizon_days, alive, churn_probability).near
+
+    def _prospects(
+        self, snapshot: pd.DataFrame, days: float, alive: Floats | None, churn_probability: npt.ArrayLike | None
+    ) -> Prospects:
+        purchases, if_buys, if_not = self._purchase_values(snapshot, days, alive)
+        level = self._level(snapshot, days, alive)
+        if churn_probability is not None:
+            level = replace(level, none=np.asarray(churn_probability, dtype=np.float64))
+        (x, t_x, age), each = read_history(snapshot), level.pace * level.worth * level.order_value
+        (mean_spend,) = read_columns(snapshot, ("monetary_value",))
+        wishes = getattr(self.purchases_, "regularity_", 1) * x
+        level_shape, _ = posterior_rate(SpendParams(**self.spend_.params_), x, mean_spend)
+        near = Outlook(
+            none=level.none,
+            orders=level.orders,
+            value=level.spend,
+            rate_shape=self.purchases_.params_["r"] + wishes,
+            level_shape=level_shape,
+            order_shape=self.spend_.params_["p"],
+        )
+        none = 1 - np.minimum((1 - level.none) * self._further(x, t_x, age, level.pace, days), 1.0)
+        far = replace(near, none=none, orders=purchases * level.pace, value=purchases * each)
+        return Prospects(level, near, far, if_buys * each, if_not * each)
+
+    def _further(self, x: Floats, t_x: Floats, age: Floats, pace: Floats, days: float) -> Floats:
+        """Return how much likelier a purchase is within the model's horizon than within ``days``, (n_customers,)."""
+        ratio = np.empty(len(x))
+
+        def fill(rows: slice) -> None:
+            near, far = (
+                np.expm1(self.purchases_.log_none_if_alive(x[rows], t_x[rows], age[rows], pace[rows] * reach))
+                for reach in (days, self.horizon_days)
+            )
+            ratio[rows] = far / near
+
+        in_pieces(fill, len(x))
+        return ratio
+
     def _level(self, snapshot: pd.DataFrame, days: float, alive: Floats | None) -> Level:
         """Return each customer's orders and order value, by the demand model where there is one."""
         orders = self.purchases_.predict_purchases(snapshot, horizon_days=days, alive=alive)
         order_value = self.spend_.predict_spend(snapshot)
         if self.demand_ is None:
-            return Level(orders, order_value, orders * order_value, np.ones(len(orders)), np.ones(len(orders)))
-        wanted, spent = self.demand_.predict(snapshot, Forecaster(self.purchases_, self.spend_), days)
-        pace = wanted / np.maximum(orders, np.finfo(np.float64).tiny)
-        return Level(wanted, order_value, spent, pace, spent / (wanted * order_value))
+            none, even = self.purchases_.predict_no_purchase(snapshot, horizon_days=days), np.ones(len(orders))
+            return Level(orders, order_value, orders * order_value, even, even, none)
+        wanted = self.demand_.predict(snapshot, Forecaster(self.purchases_, self.spend_), days)
+        pace = wanted.orders / np.maximum(orders, np.finfo(np.float64).tiny)
+        return Level(
+            wanted.orders, order_value, wanted.spend, pace, wanted.spend / (wanted.orders * order_value), wanted.none
+        )
 
     @property
     def _discount_rate_per_day(self) -> float:
@@ -235,29 +291,15 @@ class ClvModel:
             if_not = np.nan_to_num(alive * waiting[at] / (1 - alive + alive * none[at]))
         return alive * living[at], if_buys[at], if_not
 
-    def _ranges(self, snapshot: pd.DataFrame, days: float, alive: Floats | None, level: Level) -> tuple[Floats, Floats]:
-        """Return low and high of orders and of discounted revenue, (n_customers, 2) each; equal histories once."""
-        x, t_x, age = read_history(snapshot)
-        (mean_spend,) = read_columns(snapshot, ("monetary_value",))
-        factor = self.spend_.frequency_factor(x)
-        spent = np.where((x > 0) & (mean_spend > 0), x * mean_spend / factor, 0.0)
-        given = () if alive is None else (alive,)
-        distinct = collapse((x, t_x, age, spent, level.pace, level.worth, *given))
-        x_u, t_u, age_u, spent_u, pace_u, worth_u, *given_u = distinct.columns
-        histories = Histories(x_u, t_u, age_u, spent_u, np.where(spent_u > 0, x_u, 0.0), pace_u, worth_u, *given_u)
-        orders, value = self._futures.ranges(histories, days, self.horizon_days, self._discount_rate_per_day, _TAILS)
-        return orders[distinct.inverse], value[distinct.inverse] * factor[:, None]
-
     def to_files(self) -> dict[str, bytes]:
         """Return the fitted model as an artefact's files."""
         state = {
             "horizon_days": self.horizon_days,
             "discount_rate_per_year": self.discount_rate_per_year,
-            "n_draws": self.n_draws,
-            "seed": self.seed,
             "purchases": self.purchases_.to_json(),
             "alive": self.alive_.to_json(),
             "spend": self.spend_.to_json(),
+            "spread": self.spread_.to_json(),
         }
         return {_FILE: json_file(state), **(self.demand_.to_files() if self.demand_ else {})}
 
@@ -266,17 +308,24 @@ class ClvModel:
         """Restore a fitted model from an artefact's files."""
         state: dict[str, Any] = read_json_file(files, _FILE)
         try:
-            parameters = {name: state[name] for name in ("horizon_days", "discount_rate_per_year", "n_draws", "seed")}
-            families = {family.family: family for family in (BetaGeoModel, ModifiedBetaGeoModel)}
-            purchases = families[state["purchases"]["family"]].from_json(state["purchases"])
+            model = cls(state["horizon_days"], state["discount_rate_per_year"])
+            purchases, spread = read_purchases(state["purchases"]), Spread.from_json(state["spread"])
             alive, spend = ModifiedBetaGeoModel.from_json(state["alive"]), GammaGammaModel.from_json(state["spend"])
-            model = cls(**parameters)
             model._check_parameters()
         except (KeyError, TypeError, ValueError):
             raise ArtefactError(f"{_FILE}: does not hold a fitted clv model; train it again") from None
         demand = DemandModel.from_files(files, num_threads=num_threads) if DEMAND_FILE in files else None
-        model._learn(purchases, alive, spend, demand)
+        model._learn(purchases, alive, spend, demand, spread)
         return model
+
+
+def _seen(snapshot: pd.DataFrame) -> pd.DataFrame:
+    """Return the snapshot with customers never seen as customers without history."""
+    require_columns(snapshot, HISTORY)
+    unseen = snapshot[list(HISTORY)].isna().all(axis=1)
+    if not unseen.any():
+        return snapshot
+    return snapshot.assign(**{name: snapshot[name].where(~unseen, 0.0) for name in HISTORY})
 
 
 def _margin(margin_rate: float | npt.ArrayLike | None, n_customers: int) -> Floats:

@@ -7,7 +7,8 @@ business; on inner origins of Complete Journey, Online Retail and CDNOW their me
 better than both (`python -m benchmarks.demand`). Spend is then drawn half way, in logs, to these orders times the order
 value that a customer's own history speaks of: as exact there, and nearer to what the customer is known for.
 
-A horizon longer than the windows it learned from is reached by the BTYD forecast's ratio of the two.
+One more head says who buys at all. A horizon longer than the windows it learned from is reached by the BTYD forecast's
+ratio of the two.
 """
 
 from collections.abc import Mapping
@@ -16,12 +17,14 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
 from features.catalogue import MODEL_FEATURES
 from models.artefact import json_file, read_json_file
+from models.families import Family, fit_likeliest
 from models.matrix import Floats, columns_of
 from models.openmp import read_booster
-from models.purchases import BetaGeoModel, GeoModel, ModifiedBetaGeoModel
+from models.purchase_model import PurchaseModel
 from models.spend import GammaGammaModel
 from models.trees import Boosting, grow
 from perennial.errors import ArtefactError, ConvergenceError, InsufficientData
@@ -46,14 +49,13 @@ def fit_spend(rows: pd.DataFrame) -> GammaGammaModel:
 class Forecaster:
     """A purchases model and a spend model that together forecast orders and spend from a history alone."""
 
-    purchases: GeoModel
+    purchases: PurchaseModel
     spend: GammaGammaModel
 
     @classmethod
-    def fit(cls, rows: pd.DataFrame) -> "Forecaster":
-        """Fit on the rows of one cutoff; of BG/NBD and MBG/NBD the likelier."""
-        families = (BetaGeoModel().fit(rows), ModifiedBetaGeoModel().fit(rows))
-        return cls(max(families, key=lambda model: model.log_likelihood_), fit_spend(rows))
+    def fit(cls, rows: pd.DataFrame, family: Family | None = None) -> "Forecaster":
+        """Fit on the rows of one cutoff; without a family the likeliest of random timing."""
+        return cls(fit_likeliest(rows) if family is None else family.fit(rows), fit_spend(rows))
 
     def columns(self, rows: pd.DataFrame, horizon_days: float) -> Floats:
         """Return expected orders, P(no purchase), P(alive) and expected order value, (n, 4)."""
@@ -67,7 +69,7 @@ class Forecaster:
         )
 
 
-ORDER_VALUE = 3  # place in FORECASTS
+ORDERS, NONE, ORDER_VALUE = 0, 1, 3  # places in FORECASTS
 FORECASTS = ("btyd_expected_purchases", "btyd_no_purchase", "btyd_alive", "btyd_order_value")
 
 
@@ -90,13 +92,24 @@ HEADS = (
     Head("orders", "poisson", offset=True),
     Head("spend", "tweedie", offset=False),
     Head("spend", "tweedie", offset=True),
+    Head("buying", "binary", offset=False),
 )
+
+
+@dataclass(frozen=True)
+class Demand:
+    """Expected orders and spend within a horizon, and P(no order), (n_customers,) each."""
+
+    orders: Floats
+    spend: Floats
+    none: Floats
 
 
 class DemandModel:
     """Expected orders (occasions) and spend (net, currency) after a snapshot.
 
-    ``window_days`` is the length of the windows that the labels stand for. Learned: ``feature_names_`` and one booster
+    ``window_days`` is the length of the windows that the labels stand for, ``family`` the purchases model that
+    forecasts. Learned: ``feature_names_`` and one booster
     per head of `HEADS`.
     """
 
@@ -107,8 +120,10 @@ class DemandModel:
         num_threads: int = 2,
         seed: int = 7,
         boosting: Boosting | None = None,
+        family: Family | None = None,
     ) -> None:
         self.window_days = window_days
+        self.family = family
         self.num_threads = num_threads
         self.seed = seed
         self.boosting = boosting or SHAPE
@@ -138,6 +153,7 @@ class DemandModel:
         amounts = {
             "orders": rows["actual_orders"].to_numpy(dtype=np.float64),
             "spend": np.maximum(rows["actual_spend"].to_numpy(dtype=np.float64), 0.0),
+            "buying": (rows["actual_orders"].to_numpy(dtype=np.float64) > 0).astype(np.float64),
         }
         self._boosters = {
             head: grow(
@@ -159,16 +175,20 @@ class DemandModel:
         """Snapshot columns that predicting reads beside a history, once fitted."""
         return tuple(name for name in self.feature_names_ if name not in FORECASTS)
 
-    def predict(self, rows: pd.DataFrame, forecaster: Forecaster, horizon_days: float) -> tuple[Floats, Floats]:
-        """Return expected orders and spend within the horizon, (n,) each; the forecaster knows today's histories."""
+    def predict(self, rows: pd.DataFrame, forecaster: Forecaster, horizon_days: float) -> Demand:
+        """Return what is expected within the horizon; the forecaster knows today's histories."""
         forecasts = forecaster.columns(rows, self.window_days)
-        reach = self._reach(rows, forecaster, forecasts[:, 0], horizon_days)
+        far = forecasts if horizon_days == self.window_days else forecaster.columns(rows, horizon_days)
+        reach = far[:, ORDERS] / np.maximum(forecasts[:, ORDERS], np.finfo(np.float64).tiny)
         logs = self.predict_heads(rows, forecasts)
         orders, boosted = (
             np.exp(np.mean([logs[head] for head in HEADS if head.amount == amount], axis=0)) * reach
             for amount in ("orders", "spend")
         )
-        return orders, np.sqrt(boosted * orders * forecasts[:, ORDER_VALUE])
+        buying = next(np.exp(logs[head]) for head in HEADS if head.amount == "buying")
+        further = (1 - far[:, NONE]) / np.maximum(1 - forecasts[:, NONE], np.finfo(np.float64).tiny)
+        spend = np.sqrt(boosted * orders * forecasts[:, ORDER_VALUE])
+        return Demand(orders, spend, 1 - np.minimum(buying * further, 1.0))
 
     def predict_heads(self, rows: pd.DataFrame, forecasts: Floats) -> dict[Head, Floats]:
         """Return the logarithm of what each head expects within the window, (n,) each."""
@@ -208,7 +228,7 @@ class DemandModel:
         rows, forecasts = [], []
         for _, at_cutoff in learned.groupby("as_of"):
             try:
-                forecaster = Forecaster.fit(at_cutoff)
+                forecaster = Forecaster.fit(at_cutoff, self.family)
             except (InsufficientData, ConvergenceError):
                 continue
             rows.append(at_cutoff)
@@ -219,21 +239,16 @@ class DemandModel:
 
     def _log_amount(self, head: Head, matrix: Floats, forecasts: Floats) -> Floats:
         raw = self._boosters[head].predict(matrix, raw_score=True, num_threads=self.num_threads)
+        if head.objective == "binary":
+            return np.asarray(special.log_expit(raw), dtype=np.float64)
         offset = _log_forecast(head, forecasts)
         return np.asarray(raw if offset is None else raw + offset, dtype=np.float64)
-
-    def _reach(self, rows: pd.DataFrame, forecaster: Forecaster, orders: Floats, horizon_days: float) -> Floats:
-        """Return by how much the forecast grows from the window to the horizon, (n,)."""
-        if horizon_days == self.window_days:
-            return np.ones(len(rows))
-        other = forecaster.purchases.predict_purchases(rows, horizon_days=horizon_days)
-        return np.asarray(other / np.maximum(orders, np.finfo(np.float64).tiny), dtype=np.float64)
 
 
 def _log_forecast(head: Head, forecasts: Floats) -> Floats | None:
     if not head.offset:
         return None
-    log_orders = np.log(np.maximum(forecasts[:, 0], _LEAST))
+    log_orders = np.log(np.maximum(forecasts[:, ORDERS], _LEAST))
     if head.amount == "orders":
         return np.asarray(log_orders)
     return np.asarray(log_orders + np.log(np.maximum(forecasts[:, ORDER_VALUE], _LEAST)))

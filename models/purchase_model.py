@@ -187,7 +187,7 @@ class PurchaseModel(LikelihoodModel):
         """Return the log odds of having left."""
 
     @abstractmethod
-    def log_none_if_alive(self, x: Floats, t_x: Floats, age: Floats, horizon: float) -> Floats:
+    def log_none_if_alive(self, x: Floats, t_x: Floats, age: Floats, horizon: float | Floats) -> Floats:
         """Return ``ln P(no purchase in the horizon | alive)``."""
 
     @abstractmethod

@@ -225,7 +225,7 @@ class ParetoNBDModel(PurchaseModel):
         with np.errstate(divide="ignore"):  # bought today: certainly still there
             return pareto_kernel.log_odds_left(self.pareto_params, x, t_x, age)
 
-    def log_none_if_alive(self, x: Floats, t_x: Floats, age: Floats, horizon: float) -> Floats:
+    def log_none_if_alive(self, x: Floats, t_x: Floats, age: Floats, horizon: float | Floats) -> Floats:
         """See `PurchaseModel`."""
         return pareto_kernel.log_no_purchase(self.pareto_params, x, age, horizon)
 

@@ -7,16 +7,14 @@ import numpy as np
 import pandas as pd
 
 from models.clv import ClvModel
-from models.demand import DemandModel
 from models.reference import Reference
-from perennial.errors import InsufficientData
-from perennial.settings import Settings
 from training import tracking, value_plots
 from training.baselines import AVERAGE_RULE, average_orders, average_spend
-from training.dataset import ROWS_WORTH_THREADS, Data
+from training.dataset import Data
 from training.drift import reference
 from training.metrics import AMOUNT_MEASURES, Floats, Interval, compare, coverage, evaluate
 from training.recipes import RecordsRecipe, Report
+from training.value_fit import fit_value
 
 
 class ClvRecipe(RecordsRecipe[ClvModel]):
@@ -30,8 +28,12 @@ class ClvRecipe(RecordsRecipe[ClvModel]):
 
     def fit(self, data: Data, *, final: bool) -> ClvModel:
         """Fit histories on one snapshot, and on closed windows what histories do not say."""
-        model = ClvModel(discount_rate_per_year=data.records.economics.discount_rate_per_year, seed=self.settings.seed)
-        return model.fit(data.latest if final else data.heldout, _demand(data, final, self.settings))
+        today, rate = data.latest if final else data.heldout, data.records.economics.discount_rate_per_year
+        if data.plan is None:
+            return fit_value(today[:0], today, data.horizon_days, self.settings, rate)
+        fit = data.plan.final if final else data.plan.judged
+        learned = pd.concat(data.learned(fit), ignore_index=True)
+        return fit_value(learned, today, fit.window_days, self.settings, rate)
 
     def files(self, model: ClvModel) -> dict[str, bytes]:
         """Return the fitted model as an artefact's files."""
@@ -98,22 +100,6 @@ class ClvRecipe(RecordsRecipe[ClvModel]):
             "purchases": {name: float(value) for name, value in model.purchases_.params_.items()},
             "spend": {name: float(value) for name, value in model.spend_.params_.items()},
         }
-
-
-def fit_demand(learned: pd.DataFrame, window_days: int, settings: Settings) -> DemandModel | None:
-    """Fit on labelled rows of closed windows; None where they are too few to teach more than histories say."""
-    threads = settings.threads if len(learned) >= ROWS_WORTH_THREADS else 1
-    try:
-        return DemandModel(window_days, num_threads=threads, seed=settings.seed).fit(learned)
-    except InsufficientData:
-        return None
-
-
-def _demand(data: Data, final: bool, settings: Settings) -> DemandModel | None:
-    if data.plan is None:
-        return None
-    fit = data.plan.final if final else data.plan.judged
-    return fit_demand(pd.concat(data.learned(fit), ignore_index=True), fit.window_days, settings)
 
 
 def _named(of: str, metrics: Mapping[str, Interval]) -> dict[str, Interval]:

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from features.catalogue import MODEL_FEATURES
-from models.clv import ClvModel
 from models.matrix import Floats, columns_of
 from models.openmp import load_lightgbm
 from models.purchases import BetaGeoModel, GeoModel, ModifiedBetaGeoModel
@@ -20,10 +19,11 @@ from models.spend import GammaGammaModel
 from perennial.settings import Settings
 from training.baselines import RecencyRule, average_orders, average_spend
 from training.churn_recipe import fit_churn
-from training.clv_recipe import fit_demand
+from training.value_fit import fit_value
 
 PREDICTED = ("churn_probability", "expected_orders", "expected_orders_low", "expected_orders_high", "expected_spend")
 STAYING_VALUE = "staying_value"  # what a customer is worth who buys in the horizon, less one who does not
+DISCOUNT_RATE_PER_YEAR = 0.10  # of the value that is not judged here
 TAILS = (0.05, 0.95)
 MOST_COUNTED = 400  # orders in one horizon beyond which a count distribution is cut off
 
@@ -64,8 +64,7 @@ def perennial(lesson: Lesson) -> Mapping[str, Floats]:
         lesson.learn, lesson.calibrate, lesson.today, lesson.window_days, lesson.horizon_days, lesson.settings
     )
     probability = churn.predict_proba(lesson.today)
-    demand = fit_demand(lesson.learned, lesson.window_days, lesson.settings)
-    value = ClvModel(seed=lesson.settings.seed).fit(lesson.today, demand)
+    value = fit_value(lesson.learned, lesson.today, lesson.window_days, lesson.settings, DISCOUNT_RATE_PER_YEAR)
     predicted = value.predict(lesson.today, horizon_days=lesson.horizon_days, churn_probability=probability)
     return {name: predicted[name].to_numpy() for name in PREDICTED if name in predicted} | {
         "churn_probability": probability,

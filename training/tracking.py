@@ -8,7 +8,8 @@ import pandas as pd
 
 from features.engine import fetch
 from features.occasions import view
-from models.purchases import GeoModel, ModifiedBetaGeoModel
+from models.purchase_model import PurchaseModel
+from models.purchases import ModifiedBetaGeoModel
 from training import value_plots
 from training.dataset import Data
 
@@ -17,7 +18,7 @@ Floats = npt.NDArray[np.float64]
 FEWEST_BINS, MOST_BINS = 7, 20
 
 
-def pictures(model: GeoModel, data: Data) -> dict[str, bytes]:
+def pictures(model: PurchaseModel, data: Data) -> dict[str, bytes]:
     """Draw what came against what the model expects, day by day, week by week and customer by customer."""
     day, came, expected, cutoff_day = _by_day(model, data)
     return {
@@ -44,7 +45,7 @@ def alive_grid(model: ModifiedBetaGeoModel, rows: pd.DataFrame) -> tuple[Floats,
     return recency, frequency, alive, age
 
 
-def _bins(model: GeoModel, rows: pd.DataFrame, horizon_days: int) -> bytes:
+def _bins(model: PurchaseModel, rows: pd.DataFrame, horizon_days: int) -> bytes:
     orders = rows["actual_orders"].to_numpy(dtype=np.float64)
     last = int(np.clip(np.quantile(orders, 0.95), FEWEST_BINS, MOST_BINS))
     below = model.predict_purchase_distribution(rows, horizon_days=horizon_days, max_count=last - 1).sum(axis=0)
@@ -52,7 +53,7 @@ def _bins(model: GeoModel, rows: pd.DataFrame, horizon_days: int) -> bytes:
     return value_plots.frequency_bins(came, np.append(below, len(rows) - below.sum()), horizon_days)
 
 
-def _by_day(model: GeoModel, data: Data) -> tuple[Floats, Floats, Floats, float]:
+def _by_day(model: PurchaseModel, data: Data) -> tuple[Floats, Floats, Floats, float]:
     """Return days since the log's first purchase, repeat occasions that came and that were expected, and the cutoff.
 
     Only customers known at the cutoff count.
