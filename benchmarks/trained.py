@@ -38,7 +38,7 @@ def put_on_shelf(shelf: Path, records: Records) -> None:
     now = build_snapshot(records, as_of)
     models: dict[str, ChurnModel | ClvModel | SegmentModel] = {
         "churn": ChurnModel(HORIZON_DAYS).fit(*rows, calibration=later),
-        "clv": ClvModel(n_draws=64).fit(now),
+        "clv": ClvModel().fit(now),
         "segments": SegmentModel().fit(now),
     }
     for name, model in models.items():

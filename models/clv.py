@@ -25,6 +25,8 @@ from perennial.errors import ArtefactError, InsufficientData, SourceError
 
 _MIN_REPEAT_BUYERS = 50
 _DAYS_PER_YEAR = 365.0
+_FEW_MORE = 0.05  # orders beyond the first: so few that their dispersion hardly shows
+_MOST_DISPERSED = 20.0
 _FILE = "clv.json"
 _FITTED_ON = (*HISTORY, "monetary_value")  # snapshot columns that fitting reads
 
@@ -83,6 +85,10 @@ class ClvModel:
         What labelled windows taught beyond the histories: it sets the level of each customer's orders and spend.
     spread_ : Spread
         How far outcomes lay from what was expected, in closed windows or by the histories alone.
+    anchor_ : (float, float)
+        What orders and spend of the demand model are multiplied by: half way, in logs, to the total that the histories
+        forecast of the customers fitted on. Trees repeat the level of the windows they saw, histories follow ageing.
+        Half way was the nearest of none, half and all on inner origins of CDNOW, grocery and Complete Journey.
     """
 
     purchases_: PurchaseModel
@@ -90,6 +96,7 @@ class ClvModel:
     spend_: GammaGammaModel
     demand_: DemandModel | None
     spread_: Spread
+    anchor_: tuple[float, float]
 
     def __init__(
         self,
@@ -124,7 +131,8 @@ class ClvModel:
             )
         purchases = fit_likeliest(snapshot) if self.family is None else self.family.fit(snapshot)
         alive = ModifiedBetaGeoModel().fit(snapshot)
-        self._learn(purchases, alive, fit_spend(snapshot), demand, spread or Spread())
+        self._learn(purchases, alive, fit_spend(snapshot), demand, spread)
+        self.anchor_ = self._anchored(snapshot)
         return self
 
     def _learn(
@@ -134,9 +142,19 @@ class ClvModel:
         spend: GammaGammaModel,
         demand: DemandModel | None = None,
         spread: Spread | None = None,
+        anchor: tuple[float, float] = (1.0, 1.0),
     ) -> None:
         self.purchases_, self.alive_, self.spend_ = purchases, alive, spend
-        self.demand_, self.spread_ = demand, spread or Spread()
+        self.demand_, self.spread_, self.anchor_ = demand, spread or Spread(), anchor
+
+    def _anchored(self, snapshot: pd.DataFrame) -> tuple[float, float]:
+        if self.demand_ is None:
+            return 1.0, 1.0
+        days, forecaster = self.demand_.window_days, Forecaster(self.purchases_, self.spend_)
+        wanted = self.demand_.predict(snapshot, forecaster, days)
+        orders = self.purchases_.predict_purchases(snapshot, horizon_days=days)
+        spend = orders * self.spend_.predict_spend(snapshot)
+        return float(np.sqrt(orders.sum() / wanted.orders.sum())), float(np.sqrt(spend.sum() / wanted.spend.sum()))
 
     def _check_parameters(self) -> None:
         if not 0 < self.horizon_days < np.inf:
@@ -210,35 +228,59 @@ class ClvModel:
         level = self._level(snapshot, days, alive)
         if churn_probability is not None:
             level = replace(level, none=np.asarray(churn_probability, dtype=np.float64))
-        (x, t_x, age), each = read_history(snapshot), level.pace * level.worth * level.order_value
-        (mean_spend,) = read_columns(snapshot, ("monetary_value",))
-        wishes = getattr(self.purchases_, "regularity_", 1) * x
+        each = level.pace * level.worth * level.order_value
+        x, (mean_spend,) = read_history(snapshot)[0], read_columns(snapshot, ("monetary_value",))
         level_shape, _ = posterior_rate(SpendParams(**self.spend_.params_), x, mean_spend)
+        near_some, far_some = (self._some_if_alive(snapshot, level.pace * reach) for reach in (days, self.horizon_days))
         near = Outlook(
             none=level.none,
             orders=level.orders,
             value=level.spend,
-            rate_shape=self.purchases_.params_["r"] + wishes,
+            dispersion=np.zeros(len(x)),
             level_shape=level_shape,
             order_shape=self.spend_.params_["p"],
         )
-        none = 1 - np.minimum((1 - level.none) * self._further(x, t_x, age, level.pace, days), 1.0)
+        none = 1 - np.minimum((1 - level.none) * far_some / near_some, 1.0)
         far = replace(near, none=none, orders=purchases * level.pace, value=purchases * each)
-        return Prospects(level, near, far, if_buys * each, if_not * each)
+        return Prospects(
+            level,
+            near=self._dispersed(near, snapshot, days, near_some),
+            far=self._dispersed(far, snapshot, self.horizon_days, far_some),
+            if_buys=if_buys * each,
+            if_not=if_not * each,
+        )
 
-    def _further(self, x: Floats, t_x: Floats, age: Floats, pace: Floats, days: float) -> Floats:
-        """Return how much likelier a purchase is within the model's horizon than within ``days``, (n_customers,)."""
-        ratio = np.empty(len(x))
+    def _some_if_alive(self, snapshot: pd.DataFrame, days: Floats) -> Floats:
+        """Return P(a purchase within so many days | alive), each customer's own days, (n_customers,)."""
+        x, t_x, age = read_history(snapshot)
+        some = np.empty(len(x))
 
         def fill(rows: slice) -> None:
-            near, far = (
-                np.expm1(self.purchases_.log_none_if_alive(x[rows], t_x[rows], age[rows], pace[rows] * reach))
-                for reach in (days, self.horizon_days)
-            )
-            ratio[rows] = far / near
+            some[rows] = -np.expm1(self.purchases_.log_none_if_alive(x[rows], t_x[rows], age[rows], days[rows]))
 
         in_pieces(fill, len(x))
-        return ratio
+        return some
+
+    def _dispersed(self, outlook: Outlook, snapshot: pd.DataFrame, days: float, some: Floats) -> Outlook:
+        """Return the outlook with the dispersion that gives orders the variance they have in the purchases model.
+
+        Given a rate and a lifetime, ``E[N(N - 1)]`` is twice the rate squared times the integral of u S(u), S being the
+        chance to be there still; with ``m(u)``, the purchases expected by u, rate times S is m', and three points of m
+        give the integral (Simpson's rule). A rate ``Gamma(r + k x, .)`` multiplies it by 1 + 1/(r + k x).
+        """
+        certainly = np.ones(len(snapshot))
+        half, whole = (
+            self.purchases_.predict_purchases(snapshot, horizon_days=part * days, alive=certainly) for part in (0.5, 1)
+        )
+        share = np.clip(half / whole, 0.5, 0.75)
+        leaving = 2 * (4 * share - 1) * (5 - 4 * share) / 6
+        regularity = getattr(self.purchases_, "regularity_", 1)
+        rate_shape = self.purchases_.params_["r"] + regularity * read_history(snapshot)[0]
+        number = 1 + outlook.more
+        pairs = number**2 * some * (1 + 1 / rate_shape) * leaving + number * (1 / regularity - 1)
+        dispersion = (pairs - 2 * outlook.more) / outlook.more**2 - 1
+        flat = outlook.more < _FEW_MORE
+        return replace(outlook, dispersion=np.where(flat, 1 / rate_shape, np.clip(dispersion, 0.0, _MOST_DISPERSED)))
 
     def _level(self, snapshot: pd.DataFrame, days: float, alive: Floats | None) -> Level:
         """Return each customer's orders and order value, by the demand model where there is one."""
@@ -247,11 +289,10 @@ class ClvModel:
         if self.demand_ is None:
             none, even = self.purchases_.predict_no_purchase(snapshot, horizon_days=days), np.ones(len(orders))
             return Level(orders, order_value, orders * order_value, even, even, none)
-        wanted = self.demand_.predict(snapshot, Forecaster(self.purchases_, self.spend_), days)
-        pace = wanted.orders / np.maximum(orders, np.finfo(np.float64).tiny)
-        return Level(
-            wanted.orders, order_value, wanted.spend, pace, wanted.spend / (wanted.orders * order_value), wanted.none
-        )
+        found = self.demand_.predict(snapshot, Forecaster(self.purchases_, self.spend_), days)
+        wanted, spent = found.orders * self.anchor_[0], found.spend * self.anchor_[1]
+        pace = wanted / np.maximum(orders, np.finfo(np.float64).tiny)
+        return Level(wanted, order_value, spent, pace, spent / (wanted * order_value), found.none ** self.anchor_[0])
 
     @property
     def _discount_rate_per_day(self) -> float:
@@ -300,6 +341,7 @@ class ClvModel:
             "alive": self.alive_.to_json(),
             "spend": self.spend_.to_json(),
             "spread": self.spread_.to_json(),
+            "anchor": list(self.anchor_),
         }
         return {_FILE: json_file(state), **(self.demand_.to_files() if self.demand_ else {})}
 
@@ -311,11 +353,12 @@ class ClvModel:
             model = cls(state["horizon_days"], state["discount_rate_per_year"])
             purchases, spread = read_purchases(state["purchases"]), Spread.from_json(state["spread"])
             alive, spend = ModifiedBetaGeoModel.from_json(state["alive"]), GammaGammaModel.from_json(state["spend"])
+            anchor = (float(state["anchor"][0]), float(state["anchor"][1]))
             model._check_parameters()
-        except (KeyError, TypeError, ValueError):
+        except (IndexError, KeyError, TypeError, ValueError):
             raise ArtefactError(f"{_FILE}: does not hold a fitted clv model; train it again") from None
         demand = DemandModel.from_files(files, num_threads=num_threads) if DEMAND_FILE in files else None
-        model._learn(purchases, alive, spend, demand, spread)
+        model._learn(purchases, alive, spend, demand, spread, anchor)
         return model
 
 

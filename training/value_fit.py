@@ -5,7 +5,7 @@ with what followed. From rehearsals come the family of purchases models and the 
 anything after the cutoff of the fit itself.
 """
 
-from collections.abc import Iterator
+from contextlib import suppress
 
 import pandas as pd
 
@@ -17,7 +17,7 @@ from perennial.errors import ConvergenceError, InsufficientData
 from perennial.settings import Settings
 from training.dataset import ROWS_WORTH_THREADS
 
-MOST_REHEARSALS = 4
+MOST_REHEARSALS = 2  # with four, intervals were no better on inner origins of grocery and Online Retail
 MOST_ROWS = 60_000  # of one rehearsal: more says nothing that these do not
 MOST_COMPARED = 5_000  # customers on whom families are compared at one cutoff
 FAMILY_CUTOFFS = 2
@@ -32,7 +32,9 @@ def fit_value(
         return model.fit(today)
     model.family = _best_family(compare_families(learned, window_days, settings.seed))
     demand = fit_demand(learned, window_days, settings, model.family)
-    return model.fit(today, demand, _spread(learned, window_days, settings, demand is not None, model.family))
+    return model.fit(
+        today, demand, rehearse(learned, window_days, settings, boosted=demand is not None, family=model.family)
+    )
 
 
 def fit_demand(
@@ -47,59 +49,63 @@ def fit_demand(
 
 
 def compare_families(learned: pd.DataFrame, window_days: int, seed: int) -> dict[Family, float]:
-    """Return the mean Poisson deviance of orders by family, over the latest closed windows that all could forecast."""
-    found: dict[Family, list[float]] = {family: [] for family in CANDIDATES}
-    for _, at_cutoff in _latest(learned, FAMILY_CUTOFFS):
-        rows = _thinned(at_cutoff, MOST_COMPARED, seed)
-        actual = rows["actual_orders"].to_numpy(dtype="float64")
-        try:
-            losses = {
-                family: poisson_deviance(actual, family.fit(rows).predict_purchases(rows, horizon_days=window_days))
-                for family in CANDIDATES
-            }
-        except (InsufficientData, ConvergenceError):
-            continue
-        for family, loss in losses.items():
-            found[family].append(loss)
-    return {family: sum(losses) / len(losses) for family, losses in found.items() if losses}
+    """Return the mean Poisson deviance of orders by family, over the latest closed windows; families that fit all."""
+    cutoffs = sorted(learned["as_of"].unique())[-FAMILY_CUTOFFS:]
+    windows = [_thinned(learned[learned["as_of"] == cutoff], MOST_COMPARED, seed) for cutoff in cutoffs]
+    found = {}
+    for family in CANDIDATES:
+        with suppress(InsufficientData, ConvergenceError):
+            losses = [_loss(family, rows, window_days) for rows in windows]
+            found[family] = sum(losses) / len(losses)
+    return found
+
+
+def _loss(family: Family, rows: pd.DataFrame, window_days: int) -> float:
+    expected = family.fit(rows).predict_purchases(rows, horizon_days=window_days)
+    return poisson_deviance(rows["actual_orders"].to_numpy(dtype="float64"), expected)
 
 
 def _best_family(deviances: dict[Family, float]) -> Family | None:
     return min(deviances, key=lambda family: deviances[family]) if deviances else None
 
 
-def _spread(
-    learned: pd.DataFrame, window_days: int, settings: Settings, boosted: bool, family: Family | None
+def rehearse(
+    learned: pd.DataFrame, window_days: int, settings: Settings, *, boosted: bool, family: Family | None
 ) -> Spread:
-    windows = list(_rehearsals(learned, window_days, settings, boosted, family))
-    return learn_spread(windows, window_days, settings.seed)
+    """Rehearse at every cutoff, the latest ones with what trees would have learned by then.
 
-
-def _rehearsals(
-    learned: pd.DataFrame, window_days: int, settings: Settings, boosted: bool, family: Family | None
-) -> Iterator[Window]:
-    """Yield what would have been said at past cutoffs by a model of the same kind, and what came."""
-    told = 0
-    for cutoff, at_cutoff in _latest(learned, len(learned)):
-        closed = learned["as_of"] + pd.Timedelta(days=window_days) <= cutoff + pd.Timedelta(hours=12)  # clock changes
-        past = _thinned(learned[closed], MOST_ROWS, settings.seed)
-        demand = fit_demand(past, window_days, settings, family) if boosted and len(past) else None
-        if (demand is None) == boosted or told == MOST_REHEARSALS:
-            continue
-        rows = _thinned(at_cutoff, MOST_ROWS, settings.seed)
+    Trees that had less than half as many windows to learn from are no rehearsal for today's.
+    """
+    alike: list[Window] = []
+    bare: list[Window] = []
+    for cutoff in sorted(learned["as_of"].unique(), reverse=True):
+        rows = _thinned(learned[learned["as_of"] == cutoff], MOST_ROWS, settings.seed)
+        past = _closed(learned, cutoff, window_days, settings.seed)
+        alike_enough = _windows(past, window_days) >= _windows(learned, window_days) / 2
+        demand = None
+        if boosted and alike_enough and len(alike) < MOST_REHEARSALS:
+            demand = fit_demand(past, window_days, settings, family)
         try:
-            outlook = ClvModel(family=family).fit(rows, demand).outlook(rows, horizon_days=window_days)
+            model = ClvModel(family=family).fit(rows, demand)
         except (InsufficientData, ConvergenceError):
             continue
-        told += 1
         orders, spend = (rows[f"actual_{amount}"].to_numpy(dtype="float64") for amount in ("orders", "spend"))
-        yield Window(outlook, orders, spend)
+        window = Window(model.outlook(rows, horizon_days=window_days), orders, spend)
+        (alike if (demand is not None) == boosted else bare).append(window)
+    return learn_spread(alike, window_days, bare=bare, seed=settings.seed)
 
 
-def _latest(learned: pd.DataFrame, count: int) -> Iterator[tuple[pd.Timestamp, pd.DataFrame]]:
-    """Yield the rows of the latest cutoffs, the latest first."""
-    for cutoff in sorted(learned["as_of"].unique(), reverse=True)[:count]:
-        yield cutoff, learned[learned["as_of"] == cutoff]
+def _windows(rows: pd.DataFrame, window_days: int) -> float:
+    """Return how many windows long the time is over which the rows' labels look."""
+    if rows.empty:
+        return 0.0
+    return 1 + float((rows["as_of"].max() - rows["as_of"].min()) / pd.Timedelta(days=window_days))
+
+
+def _closed(learned: pd.DataFrame, cutoff: pd.Timestamp, window_days: int, seed: int) -> pd.DataFrame:
+    """Return the rows whose windows had closed at the cutoff; half a day of grace covers changes of the clock."""
+    end = cutoff + pd.Timedelta(hours=12)
+    return _thinned(learned[learned["as_of"] + pd.Timedelta(days=window_days) <= end], MOST_ROWS, seed)
 
 
 def _thinned(rows: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:

@@ -2,12 +2,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models import futures
 from models.artefact import read_artefact, write_artefact
 from models.clv import ClvModel
-from models.futures import Futures, Histories
+from models.families import RANDOM_TIMING, Family
+from models.outlook import Spread
 from models.purchases import BetaGeoModel, ModifiedBetaGeoModel
-from models.spend import GammaGammaModel
 from perennial.errors import ArtefactError, InsufficientData, SourceError
 
 TRUTH = {"r": 0.9, "alpha": 25.0, "a": 0.6, "b": 3.0}
@@ -32,7 +31,7 @@ def snapshot(cdnow):
 
 @pytest.fixture(scope="module")
 def model(snapshot):
-    return ClvModel(n_draws=128).fit(snapshot)
+    return ClvModel().fit(snapshot)
 
 
 @pytest.fixture(scope="module")
@@ -50,17 +49,18 @@ def with_spend(world, seed):
     return world.assign(monetary_value=np.where(x > 0, past, np.nan), future_spend=later)
 
 
-def test_the_family_is_the_likelier_and_alive_is_always_mbg(model, snapshot, prediction):
-    plain, modified = BetaGeoModel().fit(snapshot), ModifiedBetaGeoModel().fit(snapshot)
-    assert modified.log_likelihood_ > plain.log_likelihood_
-    assert model.purchases_.params_ == modified.params_
+def test_the_family_is_the_likeliest_and_alive_is_always_mbg(model, snapshot, prediction):
+    likelihoods = {family.name: family.fit(snapshot).log_likelihood_ for family in RANDOM_TIMING}
+    assert model.purchases_.family == max(likelihoods, key=likelihoods.get)
+    assert len(set(likelihoods.values())) == 3
+    modified = ModifiedBetaGeoModel().fit(snapshot)
     np.testing.assert_array_equal(prediction["p_alive"], modified.predict_alive(snapshot))
     assert (prediction.loc[snapshot["frequency"] == 0, "p_alive"] < 1).all()
 
 
 def test_bg_nbd_is_chosen_where_nobody_leaves_after_the_first_purchase(simulated):
     world = simulated({**TRUTH, "a": 1.5, "b": 1.5}, chance_at_birth=False, n=4000, horizon=0.0, seed=11)
-    model = ClvModel(n_draws=32).fit(with_spend(world, seed=12))
+    model = ClvModel().fit(with_spend(world, seed=12))
     assert isinstance(model.purchases_, BetaGeoModel)
     assert (model.predict(with_spend(world, seed=12))["p_alive"] < 1).all()
 
@@ -114,7 +114,7 @@ def test_a_churn_probability_from_elsewhere_decides_who_buys(model, snapshot):
 
 
 def test_not_buying_leaves_the_value_of_the_state_it_leads_to(model, snapshot):
-    waited = ClvModel(horizon_days=365 - 90, n_draws=32)
+    waited = ClvModel(horizon_days=365 - 90)
     waited._learn(model.purchases_, model.alive_, model.spend_)
     aged = snapshot.assign(T=snapshot["T"] + 90)
     expected = waited.predict(aged)["clv"] * 1.1 ** (-90 / 365)
@@ -122,7 +122,7 @@ def test_not_buying_leaves_the_value_of_the_state_it_leads_to(model, snapshot):
 
 
 def test_without_discount_value_is_expected_spend(model, snapshot):
-    plain = ClvModel(discount_rate_per_year=0.0, n_draws=32)
+    plain = ClvModel(discount_rate_per_year=0.0)
     plain._learn(model.purchases_, model.alive_, model.spend_)
     prediction = plain.predict(snapshot, horizon_days=365)
     np.testing.assert_allclose(prediction["clv"], prediction["expected_spend"])
@@ -142,43 +142,25 @@ def test_margin_scales_value_alone(model, snapshot, prediction):
         model.predict(snapshot.head(2), margin_rate=[0.2, np.nan])
 
 
-def test_a_customer_s_interval_is_the_same_alone_in_a_batch_and_in_any_order(model, snapshot, prediction, monkeypatch):
+def test_a_customer_s_interval_is_the_same_alone_in_a_batch_and_in_any_order(model, snapshot, prediction):
     shuffled = model.predict(snapshot.sample(frac=1, random_state=3), horizon_days=90).loc[snapshot.index]
     pd.testing.assert_frame_equal(shuffled, prediction, rtol=1e-12)
     for customer in snapshot.index[[0, 5, 40, 1000]]:
         alone = model.predict(snapshot.loc[[customer]], horizon_days=90)
         pd.testing.assert_frame_equal(alone, prediction.loc[[customer]], rtol=1e-12)
-    monkeypatch.setattr(futures, "_CHUNK", 100)
-    monkeypatch.setattr(futures, "_CELLS", 900)
-    pd.testing.assert_frame_equal(model.predict(snapshot, horizon_days=90), prediction, rtol=1e-12)
 
 
-def test_the_seed_decides_the_interval(snapshot, prediction):
-    again = ClvModel(n_draws=128).fit(snapshot).predict(snapshot, horizon_days=90)
-    pd.testing.assert_frame_equal(again, prediction)
-    other = ClvModel(n_draws=128, seed=8).fit(snapshot).predict(snapshot, horizon_days=90)
-    assert (other["clv_high"] != prediction["clv_high"]).any()
-    np.testing.assert_array_equal(other["clv"], prediction["clv"])
-
-
-@pytest.mark.parametrize("family", [BetaGeoModel, ModifiedBetaGeoModel])
-def test_the_mean_future_is_the_expected_one(family):
-    purchases, spend = known(family, TRUTH), known(GammaGammaModel, SPEND)
-    frequency, recency = np.array([0.0, 1.0, 8.0, 60.0, 900.0]), np.array([0.0, 20.0, 180.0, 199.0, 199.0])
-    summary = pd.DataFrame({"frequency": frequency, "recency": recency, "T": 200.0, "monetary_value": 30.0})
-    spent = np.where(frequency > 0, frequency * 30.0, 0.0)
-    histories = Histories(frequency, recency, np.full(5, 200.0), spent, frequency, np.ones(5), np.ones(5))
-    rate = np.log(6.0) / 365  # so strong that it matters when the last purchase came
-    orders, money = Futures(purchases, spend, 20_000, seed=1).draw(histories, 90.0, 365.0, rate)
-    expected = purchases.predict_purchases(summary, horizon_days=90)
-    assert (abs(orders.mean(axis=0) - expected) < 4 * orders.std(axis=0) / np.sqrt(20_000)).all()
-    model = ClvModel(discount_rate_per_year=5.0, n_draws=32)
-    model._learn(purchases, known(ModifiedBetaGeoModel, TRUTH), spend)
-    value = model.predict(summary)["clv"].to_numpy()
-    assert (abs(money.mean(axis=0) - value) < 4 * money.std(axis=0) / np.sqrt(20_000)).all()
-    shares = purchases.predict_purchase_distribution(summary, horizon_days=90, max_count=3)
-    for count in range(4):
-        np.testing.assert_allclose((orders == count).mean(axis=0), shares[:, count], atol=0.012)
+@pytest.mark.parametrize("family", [Family("bg_nbd"), Family("mbg_nbd"), Family("pareto_nbd"), Family("mbg_nbd", 2)])
+def test_orders_are_distributed_around_what_is_expected(snapshot, family):
+    model = ClvModel(family=family).fit(snapshot)
+    rows = snapshot.sort_values("frequency").iloc[[0, 1500, -300, -40, -1]]
+    outlook = model.outlook(rows, horizon_days=90)
+    reached = np.array([Spread().order_probability(outlook, np.full(5, float(n))) for n in range(300)])
+    assert (np.diff(reached, axis=0) >= 0).all()
+    expected = model.predict(rows, horizon_days=90)["expected_orders"]
+    np.testing.assert_allclose((1 - reached).sum(axis=0), expected, rtol=2e-3)
+    shares = model.purchases_.predict_purchase_distribution(rows, horizon_days=90, max_count=3).cumsum(axis=1)
+    np.testing.assert_allclose(reached[:4].T, shares, atol=0.06)
 
 
 def test_intervals_cover_what_really_happens(simulated):
@@ -195,19 +177,6 @@ def test_intervals_cover_what_really_happens(simulated):
     assert missed.mean() < 0.12
     missed = (orders > prediction["expected_orders_high"]) | (orders < prediction["expected_orders_low"])
     assert missed.mean() < 0.11
-
-
-def test_uncertain_parameters_spread_the_futures():
-    new = Histories(*np.zeros((5, 1)), np.ones(1), np.ones(1))
-
-    def spread(of_purchases, of_spend):
-        purchases, spend = known(BetaGeoModel, TRUTH, of_purchases), known(GammaGammaModel, SPEND, of_spend)
-        orders, money = Futures(purchases, spend, 6400, seed=1).draw(new, 90.0, 365.0, 0.0)
-        return orders.std(), money.std()
-
-    certain = spread(1e-14, 1e-14)
-    assert spread(0.3, 1e-14)[0] > 1.2 * certain[0]
-    assert spread(1e-14, 0.1)[1] > 1.2 * certain[1]
 
 
 def test_a_customer_with_a_hundred_thousand_orders_has_a_finite_interval(model):
@@ -254,7 +223,6 @@ def test_too_little_to_learn_from_is_said(snapshot):
     [
         ({"horizon_days": 0}, "horizon_days"),
         ({"discount_rate_per_year": -0.1}, "discount_rate"),
-        ({"n_draws": 8}, "n_draws"),
     ],
 )
 def test_impossible_parameters_are_refused(snapshot, parameters, name):

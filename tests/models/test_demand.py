@@ -1,12 +1,14 @@
 """Demand: what past windows teach beyond a history, on a simulated shop where histories alone mislead."""
 
+from dataclasses import astuple
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from features.catalogue import MODEL_FEATURES
 from models.clv import ClvModel
-from models.demand import HEADS, DemandModel, Forecaster
+from models.demand import HEADS, Demand, DemandModel, Forecaster
 from perennial.errors import ArtefactError, InsufficientData
 
 WINDOW = 60
@@ -36,6 +38,10 @@ def cutoff_rows(n: int, seed: int, days: float = WINDOW) -> pd.DataFrame:
     )
 
 
+def told(demand: Demand) -> tuple[np.ndarray, np.ndarray]:
+    return demand.orders, demand.spend
+
+
 @pytest.fixture(scope="module")
 def learned() -> pd.DataFrame:
     return pd.concat([cutoff_rows(1500, seed) for seed in (1, 2)], ignore_index=True)
@@ -49,7 +55,7 @@ def model(learned) -> DemandModel:
 def test_it_learns_what_histories_do_not_show(model):
     today = cutoff_rows(3000, 9)
     forecaster = Forecaster.fit(today)
-    orders, spend = model.predict(today, forecaster, WINDOW)
+    orders, spend = told(model.predict(today, forecaster, WINDOW))
     btyd = forecaster.purchases.predict_purchases(today, horizon_days=WINDOW)
     actual = today["actual_orders"].to_numpy()
     assert np.mean((orders - actual) ** 2) < 0.9 * np.mean((btyd - actual) ** 2)
@@ -62,7 +68,7 @@ def test_it_learns_what_histories_do_not_show(model):
 def test_another_horizon_is_reached_in_the_proportion_of_the_forecast(model):
     today = cutoff_rows(500, 9)
     forecaster = Forecaster.fit(today)
-    near, far = (model.predict(today, forecaster, days) for days in (WINDOW, 3 * WINDOW))
+    near, far = (told(model.predict(today, forecaster, days)) for days in (WINDOW, 3 * WINDOW))
     expected = [forecaster.purchases.predict_purchases(today, horizon_days=days) for days in (WINDOW, 3 * WINDOW)]
     for amount_near, amount_far in zip(near, far, strict=True):
         np.testing.assert_allclose(amount_far / amount_near, expected[1] / expected[0])
@@ -73,7 +79,7 @@ def test_an_artefact_gives_the_same_predictions_and_damage_is_refused(model):
     forecaster = Forecaster.fit(today)
     files = model.to_files()
     again = DemandModel.from_files(files)
-    for ours, theirs in zip(again.predict(today, forecaster, 90), model.predict(today, forecaster, 90), strict=True):
+    for ours, theirs in zip(*(astuple(one.predict(today, forecaster, 90)) for one in (again, model)), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     for head in HEADS:
         with pytest.raises(ArtefactError, match="train it again"):
@@ -87,12 +93,14 @@ def test_few_buyers_teach_nothing(learned):
 
 def test_value_follows_demand_and_stays_a_mean_of_its_two_futures(model):
     today = cutoff_rows(400, 9)
-    plain, taught = ClvModel(n_draws=64).fit(today), ClvModel(n_draws=64).fit(today, model)
+    plain, taught = ClvModel().fit(today), ClvModel().fit(today, model)
     churn = np.clip(plain.purchases_.predict_no_purchase(today, horizon_days=WINDOW), 0.02, 0.98)
     found = taught.predict(today, horizon_days=WINDOW, churn_probability=churn)
-    orders, spend = model.predict(today, Forecaster(taught.purchases_, taught.spend_), WINDOW)
-    np.testing.assert_allclose(found["expected_orders"], orders)
-    np.testing.assert_allclose(found["expected_spend"], spend)
+    orders, spend = told(model.predict(today, Forecaster(taught.purchases_, taught.spend_), WINDOW))
+    np.testing.assert_allclose(found["expected_orders"], orders * taught.anchor_[0])
+    np.testing.assert_allclose(found["expected_spend"], spend * taught.anchor_[1])
+    btyd = taught.purchases_.predict_purchases(today, horizon_days=WINDOW).sum()
+    assert found["expected_orders"].sum() == pytest.approx(np.sqrt(btyd * orders.sum()))
     mixed = (1 - churn) * found["clv_if_buys"] + churn * found["clv_if_not"]
     # who is certainly still there buys less surely than the churn probability asks for some customers
     reachable = np.isclose(mixed, found["clv"], rtol=1e-6)
