@@ -83,11 +83,11 @@ def blank(kind: type) -> Any:
 def _strict(function: Callable[..., Array]) -> Callable[..., Column]:
     """Return an operation that is null where any of its columns is."""
 
-    def operation(*columns: Column) -> Column:
-        valid = columns[0].valid
-        for column in columns[1:]:
+    def operation(first: Column, *others: Column) -> Column:
+        valid = first.valid
+        for column in others:
             valid = valid & column.valid
-        return Column(function(*(column.values for column in columns)), valid)
+        return Column(function(first.values, *[column.values for column in others]), valid)
 
     return operation
 

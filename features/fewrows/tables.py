@@ -33,26 +33,17 @@ class Given:
 def reading(dtype: dt.DataType) -> Reader:
     """Return what makes a column of Arrow's."""
     kind = kind_of(dtype)
-    if kind is object:
-        return _read_texts
-    whole = {True: pa.timestamp("us"), False: pa.date32()}[dtype.is_timestamp()] if dtype.is_temporal() else None
+    unit = {True: "datetime64[us]", False: "datetime64[D]"}[dtype.is_timestamp()] if dtype.is_temporal() else None
+    filling = pa.scalar(0 if unit else blank(kind), dtype.to_pyarrow())
 
     def read(column: pa.ChunkedArray) -> Column:
-        valid = column.is_valid().to_numpy()
-        if whole is not None:
-            column = column.cast(whole).cast(pa.int64() if whole == pa.timestamp("us") else pa.int32())
+        valid = np.ones(len(column), bool)
         if column.null_count:
-            column = column.fill_null(blank(kind))
-        return Column(column.to_numpy().astype(kind), valid)
+            valid, column = column.is_valid().to_numpy(), column.fill_null(filling.cast(column.type))
+        values = column.to_numpy()
+        return Column((values if unit is None else values.astype(unit)).astype(kind, copy=False), valid)
 
     return read
-
-
-def _read_texts(column: pa.ChunkedArray) -> Column:
-    texts = column.to_pylist()
-    return Column(
-        np.array([text or "" for text in texts], object), np.array([text is not None for text in texts], bool)
-    )
 
 
 def writing(dtype: dt.DataType) -> Writer:
