@@ -19,14 +19,22 @@ from features.catalogue import MODEL_FEATURES
 from models.artefact import json_file, read_json_file
 from models.calibration import Calibration, fit_calibration
 from models.churn_rows import Labels, check_labels, check_rows, labels_of
+from models.definition import Definition
 from models.far_horizon import FarHeads
 from models.leave_interval import LeaveInterval, fit_interval, pace_steps
 from models.matrix import Floats, columns_of
 from models.near_horizon import BlendedTrees
 from models.silence import BTYD_FEATURES, DRIVERS, SUMMARY, SilenceModel
-from models.sufficiency import EXTRAPOLATED_GRADE, Facts, enough_for_trees, grade
+from models.sufficiency import (
+    BOOSTING_MIN_CUSTOMERS,
+    BOOSTING_MIN_RARER,
+    EXTRAPOLATED_GRADE,
+    Facts,
+    enough_for_trees,
+    grade,
+)
 from models.trees import Boosting
-from perennial.errors import ArtefactError
+from perennial.errors import ArtefactError, InsufficientData
 
 FILE = "churn.json"
 
@@ -41,6 +49,7 @@ class ChurnModel:
 
     ``window_days`` is the length of the windows the labels stand for, ``horizon_days`` unless given. A longer horizon
     is reached by extrapolation, and the grade is C at best.
+    ``definition`` is what the labels mean.
     ``features`` are the catalogue's columns that the trees may use, among them `DRIVERS`: those it marks as inputs.
 
     Learned: ``feature_names_`` (columns of `contributions`), ``typical_`` (their training medians),
@@ -57,6 +66,7 @@ class ChurnModel:
         seed: int = 7,
         boosting: Boosting | None = None,
         features: tuple[str, ...] = MODEL_FEATURES,
+        definition: Definition = Definition.NO_PURCHASE,
     ) -> None:
         self.horizon_days = horizon_days
         self.window_days = horizon_days if window_days is None else window_days
@@ -64,6 +74,7 @@ class ChurnModel:
         self.seed = seed
         self.boosting = boosting or SHAPE
         self.features = features
+        self.definition = definition
         self.trees_: BlendedTrees | FarHeads | None = None
 
     @property
@@ -100,6 +111,7 @@ class ChurnModel:
         newest = X[X["as_of"] == X["as_of"].max()]
         self.facts_ = self._facts(X, labels, later)
         self.grade_ = grade(self.facts_, self.horizon_days)
+        self._check_definition()
         if self.far:
             self.grade_ = max(self.grade_, EXTRAPOLATED_GRADE)
             self._fit_far(X, labels, later, later_labels, later if today is None else today)
@@ -152,6 +164,7 @@ class ChurnModel:
         state = {
             "horizon_days": self.horizon_days,
             "window_days": self.window_days,
+            "definition": self.definition.value,
             "seed": self.seed,
             "boosting": asdict(self.boosting),
             "features": list(self.feature_names_),
@@ -178,6 +191,7 @@ class ChurnModel:
                 num_threads=num_threads,
                 seed=state["seed"],
                 boosting=boosting,
+                definition=Definition(state["definition"]),
             )
             model._restore(state, files)
         except (KeyError, TypeError, ValueError) as error:
@@ -241,6 +255,17 @@ class ChurnModel:
             heads = FarHeads(self.silence_, self.horizon_days, self.num_threads)
             self.trees_ = heads.fit(learned, churned, names, self.boosting, self.seed)
         self.calibration_ = Calibration("identity", rows=len(later))
+
+    def _check_definition(self) -> None:
+        """Raise where the purchases model, which knows no rhythms, would have to stand in for what was not learned."""
+        if self.definition is Definition.NO_PURCHASE or (self.facts_.boosted and not self.far):
+            return
+        lack = (
+            f"closed windows of {self.horizon_days} days, and the history has room for {self.window_days}"
+            if self.far
+            else f"at least {BOOSTING_MIN_CUSTOMERS} customers and {BOOSTING_MIN_RARER} of either outcome"
+        )
+        raise InsufficientData(f"churn: {self.definition} needs {lack}; use {Definition.NO_PURCHASE}")
 
     def _measure(self, known: pd.DataFrame, labels: Labels, later: pd.DataFrame, later_labels: Labels) -> LeaveInterval:
         """Measure how far apart what was expected and what came may lie."""

@@ -259,17 +259,13 @@ def decision_of(row: Mapping[str, Any], run: Run) -> dict[str, Any]:
         "decision_id": row.get("decision_id"),
         **_rendered(row, DECISION_COLUMNS),
         "eligible_actions": row.get("eligible_actions") or [],
-        "definition": _definition(row, run),
+        "definition": definition(run.manifest),
     }
 
 
 def score_of(row: Mapping[str, Any], run: Run) -> dict[str, Any]:
     """Render a stored row as the API's Score."""
-    return {**_rendered(row, SCORE_FIELDS), "definition": _definition(row, run)}
-
-
-def _definition(row: Mapping[str, Any], run: Run) -> str:
-    return definition(row["horizon_days"], run.manifest["language"])
+    return {**_rendered(row, SCORE_FIELDS), "definition": definition(run.manifest)}
 
 
 def _rendered(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
@@ -291,7 +287,7 @@ def _run_facts(run: Run) -> dict[str, Any]:
         "loaded_at": run.created_at,
         "customers": run.row_count,
         "horizon_days": run.manifest["horizon_days"],
-        "definition": definition(run.manifest["horizon_days"], run.manifest["language"]),
+        "definition": definition(run.manifest),
         "model_versions": run.manifest["model_versions"],
         "pending": run.manifest["pending"],
     }

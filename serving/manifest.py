@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from models.definition import Definition
 from perennial.errors import OutputError
 from serving.codes import CHURN_BANDS, Code, Language
 from serving.columns import PENDING
@@ -48,6 +49,7 @@ class Manifest:
     playbook_sha256: str
     source: str
     actions: tuple[Code, ...] = ()
+    churn_definition: Definition = Definition.NO_PURCHASE
     pending: tuple[str, ...] = PENDING
     capacity: int | None = None
     files: Mapping[str, FileFacts] = field(default_factory=lambda: MappingProxyType({}))
@@ -55,7 +57,7 @@ class Manifest:
     @property
     def definition(self) -> str:
         """What churn means here, in the run's language."""
-        return definition(self.horizon_days, self.language)
+        return self.churn_definition.words(self.horizon_days, self.language)
 
     @property
     def versions(self) -> str:
@@ -77,6 +79,7 @@ class Manifest:
             "clv_basis": self.clv_basis,
             "language": self.language,
             "definition": self.definition,
+            "churn_definition": self.churn_definition.value,
             "churn_bands": dict(CHURN_BANDS),
             "data_grade": self.data_grade,
             "model_versions": dict(sorted(self.model_versions.items())),
@@ -90,14 +93,10 @@ class Manifest:
         return json.dumps(body, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
-def definition(horizon_days: int, language: Language) -> str:
-    """Say what churn means over a horizon."""
-    if language == "zh":
-        return f"流失：自as_of起{horizon_days}天内没有任何购买（按有非退货订单的日历日计）。"
-    return (
-        f"Churn: no purchase within {horizon_days} days from as_of "
-        "(a purchase is a calendar day with at least one order line that is not a return)."
-    )
+def definition(manifest: Mapping[str, Any]) -> str:
+    """Say what churn means in the run that a manifest as JSON describes."""
+    meant = Definition(manifest.get("churn_definition", Definition.NO_PURCHASE))
+    return meant.words(manifest["horizon_days"], manifest["language"])
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -131,6 +130,7 @@ def _manifest(body: Mapping[str, Any]) -> Manifest:
         playbook_sha256=body["playbook_sha256"],
         source=body["source"],
         actions=tuple(Code(**action) for action in body["actions"]),
+        churn_definition=Definition(body.get("churn_definition", Definition.NO_PURCHASE)),
         pending=tuple(body["pending"]),
         capacity=body.get("capacity"),
         files={name: FileFacts(**facts) for name, facts in body["files"].items()},

@@ -15,7 +15,6 @@ from serving import charts
 from serving.batch import ScoreSet, read_scores
 from serving.codes import CHURN_BANDS, CODE_LISTS, Language, churn_band
 from serving.lists import READY_LISTS
-from serving.manifest import definition
 from serving.report_facts import HISTOGRAM_BINS, Facts, Group, collect
 from serving.report_words import LANGUAGE_NAMES, Words
 
@@ -42,7 +41,7 @@ def render(scored: ScoreSet, language: Language) -> str:
         m=scored.manifest,
         f=facts,
         pictures=_pictures(facts, words),
-        definition=definition(scored.manifest.horizon_days, language),
+        definition=scored.manifest.churn_definition.words(scored.manifest.horizon_days, language),
         basis=words.say(f"basis_{scored.manifest.clv_basis}"),
         evidence=_evidence(facts),
         bounds=_band_bounds(words),

@@ -19,6 +19,7 @@ from features.records import AsOf
 from models.artefact import Artefact
 from models.churn import ChurnModel
 from models.clv import ClvModel
+from models.definition import Definition
 from models.reasons import sentence_columns, top_reasons
 from models.segments import SegmentModel
 from serving.codes import Language, churn_band
@@ -110,7 +111,11 @@ def score_rows(models: Champions, terms: Terms, snapshot: pd.DataFrame, context:
 def _predictions(models: Champions, terms: Terms, snapshot: pd.DataFrame, margin: Floats | None) -> pd.DataFrame:
     churn, churn_low, churn_high = models.churn.predict_with_interval(snapshot)
     clv = models.clv.predict(
-        snapshot, margin_rate=margin, horizon_days=terms.horizon_days, churn_probability=churn
+        snapshot,
+        margin_rate=margin,
+        horizon_days=terms.horizon_days,
+        # silence beyond a rhythm is another question than whether anything is bought
+        churn_probability=churn if models.churn.definition is Definition.NO_PURCHASE else None,
     ).reset_index(drop=True)
     segments = models.segments.predict(snapshot).reset_index(drop=True)
     reasons = top_reasons(

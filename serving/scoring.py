@@ -85,6 +85,7 @@ def score(
         playbook_sha256=book.sha256,
         source=records.name,
         actions=book.codes,
+        churn_definition=models.churn.definition,
     )
     proposals = scored.set_index("customer_id")[list(PROPOSED)]
     return ScoreRun(scored[list(COLUMN_NAMES)], manifest, customers.snapshot, context, proposals)

@@ -1,16 +1,20 @@
 """Churn: trees on many cutoffs, calibrated on a later window, judged on the last one."""
 
+import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from features.catalogue import FEATURES
+from features.catalogue import FEATURES, MODEL_FEATURES
 from models.artefact import Artefact
-from models.churn import ChurnModel
+from models.churn import SHAPE, ChurnModel
+from models.definition import Definition
 from models.leave_interval import COVERAGE, GROUP
 from models.reference import Reference
+from models.trees import Boosting
 from perennial.settings import Settings
 from training import plots
 from training.baselines import RECENCY_RULE, RecencyRule, recency_score
@@ -18,6 +22,7 @@ from training.dataset import ROWS_WORTH_THREADS, Data, Fit, Plan
 from training.drift import leant_on, reference
 from training.metrics import CHURN_MEASURES, Floats, compare, evaluate
 from training.recipes import RecordsRecipe, Report
+from training.search import Search, search
 
 MOST_GROUPS = 20
 
@@ -31,11 +36,47 @@ class ChurnRecipe(RecordsRecipe[ChurnModel]):
     gated_by = ("log_loss", "calibration_error")
     labels = "needed"
 
+    def __init__(self, settings: Settings, trials: int = 0) -> None:
+        super().__init__(settings)
+        self.trials = trials
+        self._found = Search(SHAPE, "not searched yet")
+
     def fit(self, data: Data, *, final: bool) -> ChurnModel:
         """Fit on the training cutoffs and calibrate on the next closed window."""
         fit = _fit_of(data, final)
         today = data.latest if final else data.heldout
-        return fit_churn(*data.learned(fit), today, fit.window_days, data.horizon_days, self.settings)
+        if not final:
+            self._found = self._search(data, fit)
+        return fit_churn(
+            *data.learned(fit),
+            today,
+            fit.window_days,
+            data.horizon_days,
+            self.settings,
+            shape=self._found.shape,
+            definition=data.definition,
+        )
+
+    def _search(self, data: Data, fit: Fit) -> Search:
+        """Look for trees with what the judged fit may know; the final fit takes what it found."""
+        if not self.trials:
+            return Search(SHAPE, "no search was asked for")
+        if fit.window_days != data.horizon_days:
+            return Search(SHAPE, "no search: no window as long as the horizon has closed")
+        learn, calibrate = data.learned(fit)
+        return search(
+            learn,
+            calibrate,
+            MODEL_FEATURES,
+            fit.window_days,
+            trials=self.trials,
+            seed=self.settings.seed,
+            num_threads=_threads(learn, self.settings),
+        )
+
+    def trail(self) -> Mapping[str, bytes]:
+        """Return every trial of the search."""
+        return self._found.to_files() if self._found.trials else {}
 
     def files(self, model: ChurnModel) -> dict[str, bytes]:
         """Return the fitted model as an artefact's files."""
@@ -70,7 +111,7 @@ class ChurnRecipe(RecordsRecipe[ChurnModel]):
                 "calibration.png": plots.calibration(outcome, prediction, data.horizon_days),
                 "decile_lift.png": plots.decile_lift(outcome, prediction, silence, "days since the last order"),
             },
-            notes=(_kept(model, heldout, outcome), *_season(model)),
+            notes=(_kept(model, heldout, outcome), *_season(model), *((self._found.reason,) if self.trials else ())),
         )
 
     def reference(self, model: ChurnModel, data: Data) -> Reference:
@@ -84,7 +125,10 @@ class ChurnRecipe(RecordsRecipe[ChurnModel]):
         """Return the definition, the grade and the cutoffs."""
         fit = _fit_of(data, final=True)
         return {
-            "definition": f"no purchase occasion within {data.horizon_days} days",
+            "definition": data.definition.words(data.horizon_days, "en"),
+            "churn_definition": data.definition.value,
+            "boosting": json.dumps(asdict(model.boosting)),
+            "search": self._found.reason,
             "data_grade": model.grade_,
             "calibration": model.calibration_.method,
             "season_seen": model.interval_.season_seen,
@@ -95,12 +139,15 @@ class ChurnRecipe(RecordsRecipe[ChurnModel]):
             "window_days": fit.window_days,
         }
 
-    def objection(self, champion: Artefact, horizon_days: int) -> str | None:
-        """Refuse to compare probabilities of different horizons."""
+    def objection(self, champion: Artefact, data: Data) -> str | None:
+        """Refuse to compare probabilities of different questions."""
         theirs = champion.meta.get("horizon_days")
-        if theirs == horizon_days:
-            return None
-        return f"the champion predicts {theirs} days, this version {horizon_days}, so they cannot be compared"
+        if theirs != data.horizon_days:
+            return f"the champion predicts {theirs} days, this version {data.horizon_days}, so they cannot be compared"
+        meant = champion.meta.get("churn_definition", Definition.NO_PURCHASE)
+        if meant != data.definition:
+            return f"the champion means {meant}, this version {data.definition}, so they cannot be compared"
+        return None
 
 
 def fit_churn(
@@ -110,15 +157,28 @@ def fit_churn(
     window_days: int,
     horizon_days: int,
     settings: Settings,
+    *,
+    shape: Boosting = SHAPE,
+    definition: Definition = Definition.NO_PURCHASE,
 ) -> ChurnModel:
     """Fit on rows of training cutoffs, labelled over ``window_days``, and calibrate on those of a later one.
 
     Of ``today``, the snapshot at which the last window closed, only histories are read.
     """
-    threads = settings.threads if len(learn) >= ROWS_WORTH_THREADS else 1
-    model = ChurnModel(horizon_days, window_days=window_days, num_threads=threads, seed=settings.seed)
+    model = ChurnModel(
+        horizon_days,
+        window_days=window_days,
+        num_threads=_threads(learn, settings),
+        seed=settings.seed,
+        boosting=shape,
+        definition=definition,
+    )
     later = (calibrate, calibrate["churned"].to_numpy())
     return model.fit(learn, learn["churned"].to_numpy(), calibration=later, today=today)
+
+
+def _threads(learn: pd.DataFrame, settings: Settings) -> int:
+    return settings.threads if len(learn) >= ROWS_WORTH_THREADS else 1
 
 
 def _kept(model: ChurnModel, heldout: pd.DataFrame, outcome: Floats) -> str:

@@ -23,8 +23,10 @@ import pandas as pd
 
 from features.records import AsOf, Records
 from features.snapshot import build_snapshot
+from models.definition import Definition
 from perennial.errors import InsufficientData
-from training.labels import label, observed_until
+from training.labels import label, observed_until, silence_at_end
+from training.rhythm import label_by_rhythm
 
 MAX_TRAINING_ORIGINS = 8
 ENOUGH_ORIGINS = 4
@@ -130,6 +132,7 @@ class Data:
     final: pd.DataFrame
     latest: pd.DataFrame
     plan: Plan | None
+    definition: Definition = Definition.NO_PURCHASE
 
     @property
     def title(self) -> str:
@@ -188,7 +191,14 @@ class Data:
         return rows_at(rows, fit.training), rows_at(rows, [fit.calibration])
 
 
-def gather(records: Records, as_of: AsOf, horizon_days: int, *, needs_labels: bool) -> Data:
+def gather(
+    records: Records,
+    as_of: AsOf,
+    horizon_days: int,
+    *,
+    needs_labels: bool,
+    definition: Definition = Definition.NO_PURCHASE,
+) -> Data:
     """Build every snapshot a training needs in one pass over the records, and label what is closed.
 
     InsufficientData when there is no room for a fit on labels and the training needs one.
@@ -197,12 +207,14 @@ def gather(records: Records, as_of: AsOf, horizon_days: int, *, needs_labels: bo
     plan = _plan(records, as_of, horizon_days, needs_labels)
     holdout = plan.holdout if plan else holdout_cutoff(records, as_of, horizon_days)
     snapshot = build_snapshot(records, [*(plan.cutoffs if plan else (holdout,)), end])
-    heldout = with_labels(snapshot, records, [holdout], horizon_days, end)
+    heldout = with_labels(snapshot, records, [holdout], horizon_days, end, definition)
     judged, final = (
-        with_labels(snapshot, records, fit.cutoffs, fit.window_days, fit.closed_until) if fit else heldout[:0]
+        with_labels(snapshot, records, fit.cutoffs, fit.window_days, fit.closed_until, definition)
+        if fit
+        else heldout[:0]
         for fit in ((plan.judged, plan.final) if plan else (None, None))
     )
-    return Data(records, horizon_days, end, holdout, heldout, judged, final, rows_at(snapshot, [end]), plan)
+    return Data(records, horizon_days, end, holdout, heldout, judged, final, rows_at(snapshot, [end]), plan, definition)
 
 
 def _plan(records: Records, as_of: AsOf, horizon_days: int, needed: bool) -> Plan | None:
@@ -215,11 +227,17 @@ def _plan(records: Records, as_of: AsOf, horizon_days: int, needed: bool) -> Pla
 
 
 def with_labels(
-    snapshot: pd.DataFrame, records: Records, cutoffs: Iterable[AsOf], horizon_days: int, as_of: AsOf
+    snapshot: pd.DataFrame,
+    records: Records,
+    cutoffs: Iterable[AsOf],
+    horizon_days: int,
+    as_of: AsOf,
+    definition: Definition = Definition.NO_PURCHASE,
 ) -> pd.DataFrame:
     """Return the snapshot's rows at the cutoffs with ``churned``, ``actual_orders`` and ``actual_spend`` beside them.
 
-    Lines not known before ``as_of`` are not used.
+    Lines not known before ``as_of`` are not used. ``churned`` is by the definition; a personal rhythm is the one that
+    the row of the cutoff knows.
     """
     cutoffs = tuple(cutoffs)
     labels = pd.concat(
@@ -230,6 +248,11 @@ def with_labels(
     rows = at_cutoffs.merge(labels, on=["as_of", "customer_id"], validate="one_to_one")
     if not len(at_cutoffs) == len(labels) == len(rows):
         raise InsufficientData(f"{records.name}: snapshot and labels disagree about who was a customer at a cutoff")
+    if definition is Definition.PERSONAL:
+        silences = [
+            silence_at_end(records, moment, horizon_days, as_of).assign(as_of=_stamp(moment)) for moment in cutoffs
+        ]
+        rows = label_by_rhythm(rows, pd.concat(silences, ignore_index=True))
     return rows.astype({"churned": "bool"})
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from features.records import AsOf, Records
 from models.artefact import Artefact, read_artefact, require_plain_name, write_artefact
+from models.definition import Definition
 from models.retention_offer import RetentionOffer
 from perennial.errors import ArtefactError, RegistryError, SourceError
 from perennial.settings import Settings, settings
@@ -90,15 +91,27 @@ def train_all(
 
 
 def train(
-    names: Sequence[str], records: Records, as_of: AsOf, horizon_days: int, *, progress: Progress | None = None
+    names: Sequence[str],
+    records: Records,
+    as_of: AsOf,
+    horizon_days: int,
+    *,
+    definition: Definition = Definition.NO_PURCHASE,
+    search_trials: int = 0,
+    progress: Progress | None = None,
 ) -> tuple[TrainingResult, ...]:
-    """Train some of ``RECIPES`` on everything before ``as_of``, from one pass over the records."""
+    """Train some of ``RECIPES`` on everything before ``as_of``, from one pass over the records.
+
+    ``definition`` is what churn means; ``search_trials`` shapes of its trees are tried (`training.search`).
+    """
     config, say = settings(), progress or (lambda _: None)
     with training_lock(config.home, f"training of {', '.join(names)}"):
         say("building snapshots at past cutoffs")
-        recipes = [RECIPES[name](config) for name in names]
+        recipes = [
+            ChurnRecipe(config, search_trials) if name == ChurnRecipe.name else RECIPES[name](config) for name in names
+        ]
         needs_labels = any(recipe.labels == "needed" for recipe in recipes)
-        data = gather(records, as_of, horizon_days, needs_labels=needs_labels)
+        data = gather(records, as_of, horizon_days, needs_labels=needs_labels, definition=definition)
         say("opening the model registry")
         registry = Registry(config.mlflow_uri)
         return tuple(run_job(recipe, data, registry, config, say) for recipe in recipes)
@@ -145,6 +158,7 @@ def run_job(
             Path(folder) / JUDGED_PATH, recipe.kind, recipe.files(judged), {**meta, **data.closed(final=False)}
         )
         _log_fit(run, report, {**meta, **facts}, {MODEL_PATH: artefact, JUDGED_PATH: earlier})
+        run.log_files("search", recipe.trail())
         decision = _sound(recipe, final, data) or _decide(recipe, data, prediction, report, registry, Path(folder))
         version = _register(registry, run, recipe, data, report, decision)
         settle(registry, version, artefact, decision, config)

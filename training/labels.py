@@ -73,6 +73,25 @@ def return_days(records: Records, cutoff: AsOf, horizon_days: int, as_of: AsOf |
     return first[["customer_id"]].assign(return_days=days.astype("float64"))
 
 
+def silence_at_end(records: Records, cutoff: AsOf, horizon_days: int, as_of: AsOf | None = None) -> pd.DataFrame:
+    """Say for every customer in the snapshot at ``cutoff`` how long they are silent when the window ends.
+
+    Returns
+    -------
+    DataFrame
+        ``customer_id`` and ``silent_days`` (float: whole days from the last purchase occasion to the window's last
+        day), sorted by customer. The arguments are those of `label`.
+    """
+    orders = _orders(_lines_until_closed(records, cutoff, horizon_days, as_of), cutoff)
+    customers = orders.group_by("customer_id").agg(
+        known=orders.bought_before.any(), day=orders.day.max(where=orders.bought_before | orders.bought_within)
+    )
+    last = fetch(customers.filter(customers.known).select("customer_id", "day").order_by("customer_id"))
+    end = pd.Timestamp(window_end(records, cutoff, horizon_days).day) - pd.Timedelta(days=1)
+    days = (end - pd.to_datetime(last["day"])) / pd.Timedelta(days=1)
+    return last[["customer_id"]].assign(silent_days=days.astype("float64"))
+
+
 def _lines_until_closed(records: Records, cutoff: AsOf, horizon_days: int, as_of: AsOf | None) -> ibis.Table:
     """Return the order lines before the window's end, which must have closed, as known by then."""
     known_until, end = observed_until(records, as_of), window_end(records, cutoff, horizon_days)

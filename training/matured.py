@@ -4,11 +4,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from features.records import AsOf, Records
 from models.artefact import read_artefact
+from models.definition import Definition
 from models.kept_scores import KeptScores, kept_scores
 from perennial.errors import ArtefactError
 from perennial.settings import Settings
@@ -41,13 +43,15 @@ class Matured:
 def matured(records: Records, as_of: AsOf, config: Settings) -> tuple[Matured, ...]:
     """Judge kept scores, the latest first: at most `MOST_SETS`, whose windows do not overlap."""
     end = observed_until(records, as_of)
-    return tuple(_judged(kept, records, end, config) for kept in _closed(records, end, config.scored))
+    return tuple(_judged(kept, records, end, config) for kept in _closed(records, end, config.scored, config.shelf))
 
 
-def _closed(records: Records, end: AsOf, folder: Path) -> Iterator[KeptScores]:
+def _closed(records: Records, end: AsOf, folder: Path, shelf: Path) -> Iterator[KeptScores]:
     next_starts, found = end.instant, 0
     for kept in kept_scores(folder, records.name, end.instant):
         closes = window_end(records, _cutoff(kept, records), kept.facts.horizon_days)
+        if not _asks_for_purchases(shelf, kept):
+            continue
         if closes.instant <= next_starts and found < MOST_SETS:
             next_starts, found = kept.facts.as_of, found + 1
             yield kept
@@ -74,11 +78,21 @@ def _judged(kept: KeptScores, records: Records, end: AsOf, config: Settings) -> 
 
 
 def _age_days(shelf: Path, version: str, scored: datetime) -> int | None:
+    meta = _meta(shelf, version)
+    return (scored - datetime.fromisoformat(meta["as_of"])).days if meta else None
+
+
+def _asks_for_purchases(shelf: Path, kept: KeptScores) -> bool:
+    """Whether the scores foretold what the labels here say; a personal rhythm is another question."""
+    meta = _meta(shelf, str(kept.facts.model_versions["churn"])) or {}
+    return bool(meta.get("churn_definition", Definition.NO_PURCHASE) == Definition.NO_PURCHASE)
+
+
+def _meta(shelf: Path, version: str) -> Mapping[str, Any] | None:
     try:
-        trained = read_artefact(shelf / "churn" / version, "churn").meta["as_of"]
+        return read_artefact(shelf / "churn" / version, "churn").meta
     except ArtefactError:
         return None
-    return (scored - datetime.fromisoformat(trained)).days
 
 
 def _cutoff(kept: KeptScores, records: Records) -> AsOf:

@@ -124,6 +124,10 @@ class Recipe(ABC, Generic[Model, Ground]):
     def report(self, model: Model, data: Ground, prediction: Floats) -> Report:
         """Judge the recipe on the hold-out."""
 
+    def trail(self) -> Mapping[str, bytes]:
+        """Return files that say how the judged fit came about, by name, for the run."""
+        return {}
+
     @abstractmethod
     def facts(self, model: Model, data: Ground) -> dict[str, Any]:
         """Return what else a reader of the artefact should know, in plain JSON."""
@@ -155,13 +159,13 @@ class RecordsRecipe(Recipe[Model, Data]):
         """
         for beside in (None, JUDGED_PATH):
             artefact = read(beside)
-            objection = self.objection(artefact, data.horizon_days)
+            objection = self.objection(artefact, data)
             if objection is not None:
                 return objection
             if datetime.fromisoformat(artefact.meta["closed_until"]) <= data.holdout.instant:
                 return self.predict(self.load(artefact.files), data.heldout, data)
         return f"the champion has learned from records after {data.holdout.day}, so no comparison is fair"
 
-    def objection(self, champion: Artefact, horizon_days: int) -> str | None:
+    def objection(self, champion: Artefact, data: Data) -> str | None:
         """Say why a champion answers another question than this training, or None when it does not."""
         return None

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from models.definition import Definition
 from perennial.commands.shared import (
     AsOfOption,
     HorizonOption,
@@ -34,6 +35,10 @@ def train(
     ] = None,
     as_of: AsOfOption = None,
     horizon_days: HorizonOption = 90,
+    definition: Annotated[Definition, typer.Option(help="What churn means.")] = Definition.NO_PURCHASE,
+    search_trials: Annotated[
+        int, typer.Option(min=0, max=1000, help="Shapes of churn's trees to try; 0: the shipped one.")
+    ] = 20,
     table: Annotated[Path | None, typer.Option(help="Churn of a labelled table instead (CSV, Parquet).")] = None,
     label: Annotated[str | None, typer.Option(help="--table: column that says who churned.")] = None,
     positive: Annotated[str | None, typer.Option(help="--table: its value for churned; default: a plain yes.")] = None,
@@ -73,7 +78,15 @@ def train(
     instant = records.as_of(as_of)
     with working(f"Training {what.value} as of {instant.day} …") as say:
         names = tuple(RECIPES) if what is Trainable.ALL else (what.value,)
-        results = train_models(names, records, instant, horizon_days, progress=say)
+        results = train_models(
+            names,
+            records,
+            instant,
+            horizon_days,
+            definition=definition,
+            search_trials=search_trials,
+            progress=say,
+        )
     for result in results:
         typer.echo(result.summary())
 

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from features.sources import records_from_frames
 from models import segment_rules
 from models.artefact import load_champion
 from models.clv import ClvModel
+from models.definition import Definition
 from perennial.errors import ArtefactError, InsufficientData
 from perennial.settings import Settings
 from serving.batch import read_scores, score_to, write_scores
@@ -70,6 +72,16 @@ def test_the_interval_is_around_the_probability(run: ScoreRun) -> None:
     low, churn, high = (run.scores[f"churn_probability{end}"] for end in ("_low", "", "_high"))
     assert ((low < churn) & (churn < high)).all()
     assert 0.02 < (high - low).mean() < 0.5
+
+
+def test_a_personal_rhythm_is_said_and_not_taken_for_no_purchase(run: ScoreRun, home: Path) -> None:
+    models = load_champions(home / "models")
+    models.churn.definition = Definition.PERSONAL
+    personal = score(company(), today(company()), models)
+    assert "nine in ten of their own gaps" in personal.manifest.definition
+    assert json.loads(personal.manifest.to_json())["churn_definition"] == "personal_rhythm"
+    pd.testing.assert_series_equal(personal.scores["churn_probability"], run.scores["churn_probability"])
+    assert (personal.scores["expected_orders"] != run.scores["expected_orders"]).any()  # value goes by its own silence
 
 
 def test_bands_and_dates_follow_from_the_predictions(run: ScoreRun) -> None:

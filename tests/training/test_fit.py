@@ -15,6 +15,7 @@ from features.records import AsOf
 from models.artefact import champions, load_champion, read_artefact
 from models.churn import ChurnModel
 from models.clv import ClvModel
+from models.definition import Definition
 from perennial.errors import ConvergenceError, InsufficientData, RegistryError
 from perennial.settings import settings
 from training.churn_recipe import ChurnRecipe
@@ -83,7 +84,7 @@ def test_what_serves_predicts_and_has_learned_from_the_latest_closed_window(trai
     assert ((probability > 0) & (probability < 1)).all()
     assert trained["churn"].judged_on.endswith(artefact.meta["calibration_cutoff"])
     assert artefact.meta["closed_until"] == company.as_of().instant.isoformat()
-    assert artefact.meta["definition"] == "no purchase occasion within 28 days"
+    assert artefact.meta["definition"].startswith("Churn: no purchase within 28 days from as_of")
     value = ClvModel.from_files(load_champion(settings().shelf, "clv").files).predict(latest, horizon_days=HORIZON_DAYS)
     assert (value["clv"] >= 0).all()
 
@@ -202,6 +203,18 @@ def test_a_failed_fit_leaves_a_failed_run_and_the_champion(trained, registry, co
     assert newest.data.tags["failure"] == "ConvergenceError: no optimum was found"
     assert registry.version("segments").number == versions
     assert registry.alias("segments", CHAMPION).number == 1
+
+
+def test_a_personal_rhythm_is_learned_said_and_never_compared_with_silence(trained, registry, company):
+    names, when = ["churn"], company.as_of()
+    result = train(names, company, when, HORIZON_DAYS, definition=Definition.PERSONAL, search_trials=2)[0]
+    assert not result.promoted
+    assert "the champion means no_purchase_in_horizon, this version personal_rhythm" in result.reason
+    run = registry._client.get_run(result.run_id)
+    assert run.data.params["churn_definition"] == "personal_rhythm"
+    assert "nine in ten of their own gaps" in run.data.params["definition"]
+    assert [file.path for file in registry._client.list_artifacts(result.run_id, "search")] == ["search/search.json"]
+    assert any("trials" in note for note in result.report.notes)
 
 
 def test_a_champion_of_another_horizon_is_not_compared(trained, company):
