@@ -14,6 +14,7 @@ from models.churn import SHAPE, ChurnModel
 from models.definition import Definition
 from models.leave_interval import COVERAGE, GROUP
 from models.reference import Reference
+from models.sufficiency import BOOSTING_MIN_CUSTOMERS, BOOSTING_MIN_RARER
 from models.trees import Boosting
 from perennial.settings import Settings
 from training import plots
@@ -111,7 +112,12 @@ class ChurnRecipe(RecordsRecipe[ChurnModel]):
                 "calibration.png": plots.calibration(outcome, prediction, data.horizon_days),
                 "decile_lift.png": plots.decile_lift(outcome, prediction, silence, "days since the last order"),
             },
-            notes=(_kept(model, heldout, outcome), *_season(model), *((self._found.reason,) if self.trials else ())),
+            notes=(
+                _graded(model),
+                _kept(model, heldout, outcome),
+                *_season(model),
+                *((self._found.reason,) if self.trials else ()),
+            ),
         )
 
     def reference(self, model: ChurnModel, data: Data) -> Reference:
@@ -189,6 +195,18 @@ def _kept(model: ChurnModel, heldout: pd.DataFrame, outcome: Floats) -> str:
     return (
         f"in {inside} of {len(groups)} groups by rising probability, each of {len(groups[-1])} customers or more, "
         f"the share that left lay inside the {COVERAGE:.0%} interval"
+    )
+
+
+def _graded(model: ChurnModel) -> str:
+    """Say how far the records support the scores, and by what they are made."""
+    facts = model.facts_
+    learned = f"data grade {model.grade_}: {facts.customers:,} customers over {facts.history_days:.0f} days"
+    if facts.boosted:
+        return learned
+    return (
+        f"{learned} are too few for trees ({BOOSTING_MIN_CUSTOMERS} customers and {BOOSTING_MIN_RARER} of either "
+        "outcome are needed at the training cutoffs), so MBG/NBD stands alone"
     )
 
 
