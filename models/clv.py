@@ -14,19 +14,21 @@ from models.demand import DemandModel, Forecaster, fit_spend
 from models.families import Family, fit_likeliest, read_purchases
 from models.histories import collapse
 from models.matrix import Floats, require_columns
-from models.outlook import Outlook, Spread
+from models.outlook import Common, Outlook, Spread
 from models.parallel import in_pieces
 from models.purchase_model import PurchaseModel
 from models.purchases import ModifiedBetaGeoModel
 from models.spend import GammaGammaModel, posterior_rate
 from models.spend_kernel import SpendParams
 from models.summary import HISTORY, read_columns, read_history
+from models.totals import Sums
 from perennial.errors import ArtefactError, InsufficientData, SourceError
 
 _MIN_REPEAT_BUYERS = 50
 _DAYS_PER_YEAR = 365.0
 _FEW_MORE = 0.05  # orders beyond the first: so few that their dispersion hardly shows
 _MOST_DISPERSED = 20.0
+_CHUNK = 131_072  # customers at once in totals
 _FILE = "clv.json"
 _FITTED_ON = (*HISTORY, "monetary_value")  # snapshot columns that fitting reads
 
@@ -208,6 +210,42 @@ class ClvModel:
             },
             index=snapshot.index,
         )
+
+    def predict_totals(
+        self,
+        snapshot: pd.DataFrame,
+        groups: npt.ArrayLike | None = None,
+        *,
+        margin_rate: float | npt.ArrayLike | None = None,
+        horizon_days: float = 90,
+        churn_probability: npt.ArrayLike | None = None,
+    ) -> pd.DataFrame:
+        """Return what customers are expected to buy, spend and be worth together, with 90 % prediction intervals.
+
+        One row per group, sorted; ``groups`` (n_customers,) says which customer belongs to which, and without it all
+        belong to ``"all"``. Columns are ``customers`` and ``orders``, ``spend`` (both within ``horizon_days``) and
+        ``clv``, each with ``_low`` and ``_high``: what single customers may do cancels out in a large group, what was
+        wrong for all of them in closed windows does not. The other arguments are those of `predict`.
+        """
+        names = np.full(len(snapshot), "all") if groups is None else np.asarray(groups)
+        margin = _margin(margin_rate, len(snapshot))
+        given = None if churn_probability is None else np.asarray(churn_probability, dtype=np.float64)
+        sums = Sums(names)
+        for start in range(0, len(snapshot), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            part, churn = _seen(snapshot.iloc[rows]), None if given is None else given[rows]
+            alive = None if churn is None else self._there(part, horizon_days, churn)
+            ahead = self._prospects(part, horizon_days, alive, churn)
+            sums.add(rows, "orders", ahead.near.orders, self.spread_.order_variance(ahead.near))
+            sums.add(rows, "spend", ahead.near.value, self.spread_.value_variance(ahead.near))
+            value, variance = ahead.far.value * margin[rows], self.spread_.value_variance(ahead.far) * margin[rows] ** 2
+            sums.add(rows, "clv", value, variance)
+        return sums.ranges(self.commons(horizon_days))
+
+    def commons(self, horizon_days: float) -> Mapping[str, Common]:
+        """Return how far orders and spend within the horizon and value may be off for all customers at once."""
+        (orders, spend), (_, value) = self.spread_.common(horizon_days), self.spread_.common(self.horizon_days)
+        return {"orders": orders, "spend": spend, "clv": value}
 
     def predict_spend(self, snapshot: pd.DataFrame, *, horizon_days: float) -> Floats:
         """Return the expected spend within the horizon, (n_customers,)."""

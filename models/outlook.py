@@ -5,12 +5,6 @@ that the mean is what is served. Its dispersion (1/shape) is ``drift + history *
 history alone has drift 0 and history 1, and rates that change add drift. Value is none where nothing is bought, else
 log-normal around the expected value; its log-variance adds those of the number of orders, of their values (Gamma of
 shape p each) and of the customer's own level (``Gamma(p x + q, .)``; Fader & Hardie 2013).
-
-Drift and history are learned from closed windows, by maximum likelihood, each window first brought to the level that
-came: a level that all customers share is no customer's own surprise and is kept apart as ``errors``. What shape is left
-is learned as ranks: for customers who are expected to buy about as much, a table of which rank of the distribution was
-really the 5th, 10th … 95th percentile (conformal prediction: Vovk et al. 2005; of distributions: Chernozhukov et al.
-2021).
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 import numpy as np
-from scipy import optimize, special, stats
+from scipy import special, stats
 
 from models.matrix import Floats
 from perennial.errors import ArtefactError
@@ -27,11 +21,9 @@ KNOTS = np.linspace(0.0, 1.0, 21)  # probabilities whose ranks are kept
 TAILS = (0.05, 0.95)
 _MOST_GROUPS = 5
 _GROUP_ROWS = 400  # 20 of them lie beyond either tail
-_FEWEST_BUYERS = 50
 _SURELY = 1e-9
 _NUMBERS = ("drift", "history", "value_drift", "value_history", "window_days")
 _LEAST_MORE = 1e-4  # orders beyond the first: keeps the distribution proper where one is all that is expected
-_SAMPLE = 20_000
 # Half a window of doubt before any is seen, 10 % either way: with one closed window behind it, the total that BTYD
 # forecast for the next was off by 11 % (root mean square) on CDNOW, Complete Journey, Online Retail and grocery.
 _DOUBT, _DOUBT_WINDOWS = 0.10, 0.5
@@ -174,7 +166,7 @@ class Spread:
 
     def log_variance(self, outlook: Outlook) -> Floats:
         """Return the variance of the logarithm of a buyer's value, (n_customers,)."""
-        return np.asarray(self.value_drift + self.value_history * _log_variance(outlook, self.shape(outlook)))
+        return np.asarray(self.value_drift + self.value_history * log_variance(outlook, self.shape(outlook)))
 
     def order_variance(self, outlook: Outlook) -> Floats:
         """Return the variance of the number of orders, (n_customers,)."""
@@ -197,13 +189,14 @@ class Spread:
 
     def order_probability(self, outlook: Outlook, orders: Floats) -> Floats:
         """Return P(that many orders or fewer), (n_customers,)."""
-        return self.order_ranks.probability(self._order_rank(outlook, orders), outlook.orders)
+        return self.order_ranks.probability(self.order_rank(outlook, orders), outlook.orders)
 
     def value_probability(self, outlook: Outlook, value: Floats) -> Floats:
         """Return P(that much value or less), (n_customers,)."""
-        return self.value_ranks.probability(self._value_rank(outlook, value), outlook.orders)
+        return self.value_ranks.probability(self.value_rank(outlook, value), outlook.orders)
 
-    def _order_rank(self, outlook: Outlook, orders: Floats) -> Floats:
+    def order_rank(self, outlook: Outlook, orders: Floats) -> Floats:
+        """Return the rank that the distribution itself gives so many orders, (n_customers,)."""
         buys, shape = outlook.buys, self.shape(outlook)
         beyond = np.maximum(orders - 1, 0.0)
         within = special.betainc(shape, beyond + 1, shape / (shape + outlook.more))
@@ -220,11 +213,12 @@ class Spread:
 
     def _log_value(self, outlook: Outlook) -> tuple[Floats, Floats]:
         """Return mean and standard deviation of the logarithm of a buyer's value."""
-        gap = self.value_drift / 2 + self.value_history * _log_gap(outlook, self.shape(outlook))
+        gap = self.value_drift / 2 + self.value_history * log_gap(outlook, self.shape(outlook))
         positive = np.maximum(outlook.value / outlook.buys, np.finfo(np.float64).tiny)
         return np.log(positive) - gap, np.sqrt(self.log_variance(outlook))
 
-    def _value_rank(self, outlook: Outlook, value: Floats) -> Floats:
+    def value_rank(self, outlook: Outlook, value: Floats) -> Floats:
+        """Return the rank that the distribution itself gives so much value, (n_customers,)."""
         mean, deviation = self._log_value(outlook)
         some = value > 0
         inside = special.ndtr((np.log(np.where(some, value, 1.0)) - mean) / deviation)
@@ -259,7 +253,7 @@ def _ranks(state: Mapping[str, Any]) -> Ranks:
     return Ranks(edges, tuple(map(tuple, table.tolist())))
 
 
-def _log_variance(outlook: Outlook, shape: Floats) -> Floats:
+def log_variance(outlook: Outlook, shape: Floats) -> Floats:
     """Return what number, values and level each add to the variance of the logarithm of a buyer's value."""
     number = 1 + outlook.more
     of_number = np.log1p((outlook.more + outlook.more**2 / shape) / number**2)
@@ -268,133 +262,9 @@ def _log_variance(outlook: Outlook, shape: Floats) -> Floats:
     )
 
 
-def _log_gap(outlook: Outlook, shape: Floats) -> Floats:
+def log_gap(outlook: Outlook, shape: Floats) -> Floats:
     """Return ln of the mean less the mean of ln of a buyer's value."""
     number, level = 1 + outlook.more, np.maximum(outlook.level_shape, 1 + 1e-6)
     of_number = np.log1p((outlook.more + outlook.more**2 / shape) / number**2) / 2
     values = outlook.order_shape * number
     return np.asarray(of_number + np.log(values) - special.digamma(values) + special.digamma(level) - np.log(level - 1))
-
-
-@dataclass(frozen=True)
-class Window:
-    """A closed window: what would have been said of customers at its start, and what came, (n_customers,) each."""
-
-    outlook: Outlook
-    orders: Floats
-    value: Floats
-
-    @property
-    def order_ratio(self) -> float:
-        """Orders that came over those expected."""
-        return float(self.orders.sum() / self.outlook.orders.sum())
-
-    @property
-    def value_ratio(self) -> float:
-        """Value that came over what was expected."""
-        return float(self.value.sum() / self.outlook.value.sum())
-
-    @property
-    def tells(self) -> bool:
-        """Whether enough customers bought."""
-        return int((self.orders > 0).sum()) >= _FEWEST_BUYERS and float(self.value.sum()) > 0
-
-    def levelled(self) -> "Window":
-        """Return the window as if as many orders had been expected as came."""
-        return replace(self, outlook=self.outlook.at_level(self.order_ratio))
-
-
-def learn_spread(
-    windows: Sequence[Window], window_days: float, *, bare: Sequence[Window] = (), seed: int = 7
-) -> Spread:
-    """Learn from closed windows; the default where too few customers bought in them.
-
-    ``bare`` are further windows, forecast by histories alone: they say how far totals may be off, not who buys what.
-    """
-    windows, bare = ([window for window in some if window.tells] for some in (windows, bare))
-    seen = [*windows, *bare]
-    errors = Spread(
-        order_errors=tuple(float(np.log(window.order_ratio)) for window in seen),
-        value_errors=tuple(float(np.log(window.value_ratio)) for window in seen),
-        window_days=window_days,
-    )
-    if not windows:
-        return errors
-    levelled = [window.levelled() for window in windows]
-    shaped = _with_value_shape(_with_order_shape(errors, levelled), levelled)
-    return _with_ranks(shaped, levelled, seed)
-
-
-def _with_order_shape(spread: Spread, windows: Sequence[Window]) -> Spread:
-    """Fit drift and history to the orders of who bought."""
-    columns = [(w.orders - 1, w.outlook.more, w.outlook.dispersion) for w in windows]
-    bought = np.concatenate([w.orders > 0 for w in windows])
-    extra, more, dispersion = (np.concatenate(parts)[bought] for parts in zip(*columns, strict=True))
-    extra, more, dispersion = (_thinned(column) for column in (extra, more, dispersion))
-
-    def loss(logs: Floats) -> float:
-        drift, history = np.exp(logs)
-        shape = 1 / (drift + history * dispersion)
-        terms = special.gammaln(extra + shape) - special.gammaln(shape) - special.gammaln(extra + 1)
-        terms = terms + shape * np.log(shape / (shape + more)) + extra * np.log(more / (shape + more))
-        return float(_pull(logs) - terms.mean())
-
-    drift, history = np.exp(_least(loss))
-    return replace(spread, drift=float(drift), history=float(history))
-
-
-def _with_value_shape(spread: Spread, windows: Sequence[Window]) -> Spread:
-    """Fit drift and history to the logarithm of the value of who bought."""
-    parts = []
-    for window in windows:
-        came = window.value > 0
-        outlook = window.outlook.part(came)
-        shape = spread.shape(outlook)
-        off = np.log(window.value[came]) - np.log(np.maximum(outlook.value / outlook.buys, np.finfo(np.float64).tiny))
-        parts.append((off, _log_variance(outlook, shape), _log_gap(outlook, shape)))
-    off, variance, gap = (_thinned(np.concatenate(columns)) for columns in zip(*parts, strict=True))
-
-    def loss(logs: Floats) -> float:
-        drift, history = np.exp(logs)
-        whole = drift + history * variance
-        away = off + drift / 2 + history * gap
-        return float(_pull(logs) + (np.log(whole) + away**2 / whole).mean() / 2)
-
-    drift, history = np.exp(_least(loss))
-    return replace(spread, value_drift=float(drift), value_history=float(history))
-
-
-def _pull(logs: Floats) -> float:
-    """Draw weakly to a little drift and to what histories say: directions that windows leave open must end."""
-    return 1e-3 * float((logs[0] + 4) ** 2 + logs[1] ** 2)
-
-
-def _least(loss: Any) -> Floats:
-    return np.asarray(optimize.minimize(loss, np.array([-4.0, 0.0]), method="Nelder-Mead").x)
-
-
-def _thinned(column: Floats) -> Floats:
-    return column[:: max(1, len(column) // _SAMPLE)]
-
-
-def _with_ranks(spread: Spread, windows: Sequence[Window], seed: int) -> Spread:
-    """Learn the ranks of what came; an outcome's rank is drawn from those that its step takes up (randomised PIT)."""
-    rng = np.random.default_rng(seed)
-    expected = np.concatenate([window.outlook.orders for window in windows])
-    ranks = [
-        (
-            _between(spread._order_rank(w.outlook, w.orders - 1), spread._order_rank(w.outlook, w.orders), rng),
-            _between(
-                spread._value_rank(w.outlook, np.where(w.value > 0, w.value, -1.0)),
-                spread._value_rank(w.outlook, np.maximum(w.value, 0.0)),
-                rng,
-            ),
-        )
-        for w in windows
-    ]
-    of_orders, of_value = (np.concatenate(parts) for parts in zip(*ranks, strict=True))
-    return replace(spread, order_ranks=Ranks.learn(of_orders, expected), value_ranks=Ranks.learn(of_value, expected))
-
-
-def _between(below: Floats, upto: Floats, rng: np.random.Generator) -> Floats:
-    return np.asarray(below + rng.random(len(below)) * (upto - below))

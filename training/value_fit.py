@@ -12,7 +12,8 @@ import pandas as pd
 from models.clv import ClvModel
 from models.demand import DemandModel
 from models.families import CANDIDATES, Family, poisson_deviance
-from models.outlook import Spread, Window, learn_spread
+from models.outlook import Spread
+from models.rehearsal import Window, learn_spread
 from perennial.errors import ConvergenceError, InsufficientData
 from perennial.settings import Settings
 from training.dataset import ROWS_WORTH_THREADS

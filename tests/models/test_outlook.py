@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from models.outlook import KNOTS, Common, Outlook, Ranks, Spread, Window, learn_spread
+from models.outlook import KNOTS, Common, Outlook, Ranks, Spread
+from models.rehearsal import Window, learn_spread
 from perennial.errors import ArtefactError
 
 N = 6000
