@@ -179,6 +179,26 @@ def test_intervals_cover_what_really_happens(simulated):
     assert missed.mean() < 0.11
 
 
+def test_totals_are_the_sums_by_group_whatever_is_computed_at_once(model, snapshot, prediction, monkeypatch):
+    groups = np.where(snapshot["frequency"] > 0, "again", "once")
+    totals = model.predict_totals(snapshot, groups, horizon_days=90)
+    sums = prediction.groupby(groups)[["expected_orders", "expected_spend", "clv"]].sum()
+    np.testing.assert_allclose(totals[["orders", "spend", "clv"]], sums, rtol=1e-9)
+    assert totals["customers"].tolist() == [(groups == "again").sum(), (groups == "once").sum()]
+    for amount in ("orders", "spend", "clv"):
+        assert (totals[f"{amount}_low"] < totals[amount]).all()
+        assert (totals[amount] < totals[f"{amount}_high"]).all()
+    monkeypatch.setattr("models.clv._CHUNK", 100)
+    pd.testing.assert_frame_equal(model.predict_totals(snapshot, groups, horizon_days=90), totals, rtol=1e-12)
+
+
+def test_a_total_is_surer_than_its_customers_and_less_sure_than_if_they_were_alone(model, snapshot, prediction):
+    everyone = model.predict_totals(snapshot, horizon_days=90).loc["all"]
+    width = everyone["orders_high"] - everyone["orders_low"]
+    spread = (prediction["expected_orders_high"] - prediction["expected_orders_low"]).sum()
+    assert 2 * 1.64 * 0.05 * everyone["orders"] < width < spread  # what all have in common does not cancel out
+
+
 def test_a_customer_with_a_hundred_thousand_orders_has_a_finite_interval(model):
     busy = pd.DataFrame({"frequency": [1e5], "recency": [1000.0], "T": [1000.0], "monetary_value": [30.0]})
     row = model.predict(busy, horizon_days=90).iloc[0]
