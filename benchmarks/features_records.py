@@ -13,12 +13,12 @@ from features.engine import open_table
 from features.records import Records
 
 DAYS = 730
-LINES_PER_CUSTOMER = 19  # of the generated company over 730 days
+LINES_PER_CUSTOMER = 15.5  # of the generated company over 730 days
 
 
 def company(path: Path, lines: int, seed: int) -> Path:
     """Write the generated company's canonical tables to a DuckDB file."""
-    customers = max(1, lines // LINES_PER_CUSTOMER)
+    customers = max(1, round(lines / LINES_PER_CUSTOMER))
     connection = duckdb.connect(str(path), config={"memory_limit": "2GB", "threads": 2})
     create(connection)
     for number in range(block_count(customers)):

@@ -4,7 +4,7 @@ from typing import Any
 
 import ibis
 
-from features.windows import block_of, count, days_since, ratio
+from features.windows import count, days_since, ratio, stretches
 
 COUNTS = (
     *("interactions_30d", "interactions_90d", "visits_90d", "clicks_90d", "email_opens_90d"),
@@ -16,7 +16,6 @@ def from_interactions(interactions: ibis.Table) -> dict[str, Any]:
     """Totals over a customer's interactions."""
     kind, at, day = interactions.kind, interactions.occurred_at, interactions.local_at.date()
     recent = at >= interactions.since_90d
-    week, month = (block_of(interactions.last_day, day, days=days) for days in (7, 30))
     opened = (kind == "open") & (interactions.channel == "email")
     return {
         "interactions_30d": count(at >= interactions.since_30d),
@@ -26,8 +25,8 @@ def from_interactions(interactions: ibis.Table) -> dict[str, Any]:
         "visits_90d": count(recent & (kind == "visit")),
         "clicks_90d": count(recent & (kind == "click")),
         "email_opens_90d": count(recent & opened),
-        "contact_weeks_91d": week.nunique(where=week < 13),
-        "contact_months_360d": month.nunique(where=month < 12),
+        "contact_weeks_91d": stretches(interactions.last_day, day, days=7, latest=13),
+        "contact_months_360d": stretches(interactions.last_day, day, days=30, latest=12),
     }
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import ibis
 
-from features.windows import block_of, count, days_between, days_since, flag, ratio, units
+from features.windows import count, days_between, days_since, flag, ratio, stretches, units
 
 SPEND_DAYS = (7, 30, 90, 365)
 
@@ -20,7 +20,7 @@ def from_occasions(occasions: ibis.Table) -> dict[str, Any]:
         "gross_total": occasions.gross.sum(),
         "gross_first": occasions.gross.argmin(occasions.day),
         "gross_latest": occasions.gross.argmax(occasions.day),
-        "active_months_360d": _active_months(occasions),
+        "active_months_360d": stretches(occasions.last_day, occasions.day, days=30, latest=12),
         **recent,
     }
 
@@ -69,8 +69,3 @@ def derive(row: ibis.Table) -> dict[str, Any]:
 def age_days(row: ibis.Table) -> Any:
     """Return ``T``: whole days from the first purchase to the cutoff's last whole day."""
     return days_between(row.latest_day, row.first_day).cast("float64") + days_since(row.last_day, row.latest_day)
-
-
-def _active_months(occasions: ibis.Table) -> Any:
-    month = block_of(occasions.last_day, occasions.day, days=30)
-    return month.nunique(where=month < 12)

@@ -93,6 +93,21 @@ def days_since(last_day: Any, day: Any) -> Any:
     return ibis.ifelse(days < 0.0, 0.0, days)
 
 
-def block_of(last_day: Any, day: Any, *, days: int) -> Any:
-    """Return which stretch of ``days`` whole days a date lies in, counted back from the cutoff's last whole day."""
-    return (days_since(last_day, day) / float(days)).floor().cast("int64")
+def stretches(last_day: Any, day: Any, *, days: int, latest: int) -> Any:
+    """Return in how many of the ``latest`` stretches of ``days`` whole days, counted back from the last, dates lie.
+
+    Each stretch sets a bit: one pass over the rows, where counting distinct numbers makes DuckDB group them once more.
+    """
+    number = (days_since(last_day, day) / float(days)).floor().cast("int64")
+    bit = ibis.literal(1, type="int64") << ibis.least(number, latest)
+    return bit_count(bit_or(bit, where=number < latest)).fill_null(0)
+
+
+@ibis.udf.agg.builtin
+def bit_or(bits: int) -> int:  # type: ignore[empty-body]
+    """Return the bits that any row has; Ibis itself has no name for it on Spark."""
+
+
+@ibis.udf.scalar.builtin
+def bit_count(bits: int) -> int:  # type: ignore[empty-body]
+    """Return how many bits are set."""
