@@ -16,10 +16,11 @@ import ibis.expr.operations as ops
 import pyarrow as pa
 from ibis.backends.duckdb import Backend
 
+from features.collapsed import Collapsed, collapse
 from features.contract import TABLES
 from features.formulas import snapshot_of
 from features.inputs import identifier
-from features.occasions import Collapsed, collapse, log_of, view
+from features.occasions import log_of, view
 from features.records import AsOf, Records
 from features.windows import cutoff_columns
 
@@ -89,7 +90,9 @@ def collapsed_plan(features: tuple[str, ...]) -> Plan:
         shapes = collapse(records, [_MOMENT, _MOMENT])
         parts = {name: _table(name, getattr(shapes, name).schema()) for name in _PARTS}
         shared = Collapsed(**parts)
-        log = log_of(records, _MOMENT, shared.orders_at(_NUMBER), shared.categories_at(_NUMBER))
+        log = log_of(
+            records, _MOMENT, shared.orders_at(_NUMBER), shared.days_at(_NUMBER), shared.categories_at(_NUMBER)
+        )
         return snapshot_of(log, features).order_by("customer_id")
 
     return _compiled(rows)

@@ -4,6 +4,7 @@ A row is customer-local (no other customer can change it) and cutoff-local (noth
 after ``as_of`` can), so training, batch and online scoring share this one definition.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 
@@ -11,9 +12,13 @@ import ibis
 import pandas as pd
 import pyarrow as pa
 
+from features.blocks import in_blocks
+from features.collapsed import collapse
+from features.contract import TABLES
 from features.engine import keep
 from features.formulas import in_catalogue, snapshot_of
-from features.occasions import Log, collapse, log_of, view
+from features.frames import Block, frame_of
+from features.occasions import view
 from features.online import few_rows, snapshot_of_few
 from features.plan import collapsed_plan, log_plan, runs_plans
 from features.records import AsOf, Records
@@ -40,19 +45,15 @@ def build_snapshot(
     wanted = in_catalogue(features)
     few = few_rows(records) if len(moments) == 1 else None
     if few is not None:
-        rows = snapshot_of_few(few, moments[0], wanted)
-    elif runs_plans(records):
-        rows = _planned(records, moments, wanted)
-    else:
-        rows = snapshot_expression(records, moments, wanted).to_pyarrow()
-    return as_frame(rows)
+        return as_frame(snapshot_of_few(few, moments[0], wanted))
+    if runs_plans(records):
+        return frame_of(_planned(records, moments, wanted))
+    return as_frame(snapshot_expression(records, moments, wanted).to_pyarrow())
 
 
 def as_frame(rows: pa.Table) -> pd.DataFrame:
     """Return rows as they leave the engine as a snapshot."""
-    frame: pd.DataFrame = rows.to_pandas()
-    frame["as_of"] = frame["as_of"].dt.tz_localize("UTC")
-    return frame
+    return frame_of(deque([Block.of(rows)]))
 
 
 def snapshot_expression(records: Records, moments: Sequence[AsOf], features: Iterable[str] | None = None) -> ibis.Table:
@@ -60,20 +61,8 @@ def snapshot_expression(records: Records, moments: Sequence[AsOf], features: Ite
     wanted, moments = in_catalogue(features), distinct(moments)
     if len(moments) == 1:
         return snapshot_of(view(records, moments[0]), wanted).order_by("customer_id")
-    logs = _each_apart(records, moments) if records.links else _collapsed(records, moments)
-    return ibis.union(*(snapshot_of(log, wanted) for log in logs)).order_by("as_of", "customer_id")
-
-
-def _collapsed(records: Records, moments: Sequence[AsOf]) -> Iterator[Log]:
-    """Yield the log as each cutoff sees it, over order lines that were collapsed once for all."""
-    shared = collapse(records, moments)
-    for number, moment in enumerate(moments):
-        yield log_of(records, moment, shared.orders_at(number), shared.categories_at(number))
-
-
-def _each_apart(records: Records, moments: Sequence[AsOf]) -> Iterator[Log]:
-    """Yield the log as each cutoff sees it where ids are linked: whose a line is differs from cutoff to cutoff."""
-    return (view(records, moment) for moment in moments)
+    each = (snapshot_of(view(records, moment), wanted) for moment in moments)
+    return ibis.union(*each).order_by("as_of", "customer_id")
 
 
 def distinct(moments: Iterable[AsOf]) -> list[AsOf]:
@@ -81,11 +70,23 @@ def distinct(moments: Iterable[AsOf]) -> list[AsOf]:
     return sorted(set(moments), key=lambda moment: moment.instant)
 
 
-def _planned(records: Records, moments: Sequence[AsOf], features: tuple[str, ...]) -> pa.Table:
-    """Run the compiled snapshot once a cutoff; several cutoffs share the collapsed order lines, kept in the engine."""
+def _planned(records: Records, moments: Sequence[AsOf], features: tuple[str, ...]) -> deque[Block]:
+    """Run the compiled snapshot once a cutoff and block of customers, and return what it gives in order."""
+    plan = log_plan(features)
+    by_block = [
+        [Block.of(rows) for rows in _at_each(block, moments, features)]
+        for block in in_blocks(records, [name for name in TABLES if plan.reads(name)])
+    ]
+    return deque(block for at_cutoff in zip(*by_block, strict=True) for block in at_cutoff)
+
+
+def _at_each(records: Records, moments: Sequence[AsOf], features: tuple[str, ...]) -> Iterator[pa.Table]:
+    """Yield the rows at each cutoff; several share the collapsed order lines, kept in the engine."""
     if len(moments) == 1:
-        return log_plan(features).run(records, moments[0])
+        yield log_plan(features).run(records, moments[0])
+        return
     with ExitStack() as stack:
         plan = collapsed_plan(features)
         kept = collapse(records, moments, lambda name, table: keep(table, stack) if plan.reads(name) else table)
-        return pa.concat_tables([plan.run(records, at, kept, number) for number, at in enumerate(moments)])
+        for number, at in enumerate(moments):
+            yield plan.run(records, at, kept, number)

@@ -103,11 +103,11 @@ def stretches(last_day: Any, day: Any, *, days: int, latest: int) -> Any:
     return bit_count(bit_or(bit, where=number < latest)).fill_null(0)
 
 
-@ibis.udf.agg.builtin
+@ibis.udf.agg.builtin  # type: ignore[untyped-decorator]
 def bit_or(bits: int) -> int:  # type: ignore[empty-body]
     """Return the bits that any row has; Ibis itself has no name for it on Spark."""
 
 
-@ibis.udf.scalar.builtin
+@ibis.udf.scalar.builtin  # type: ignore[untyped-decorator]
 def bit_count(bits: int) -> int:  # type: ignore[empty-body]
     """Return how many bits are set."""

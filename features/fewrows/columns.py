@@ -13,6 +13,8 @@ import ibis.expr.operations as ops
 import numpy as np
 import numpy.typing as npt
 
+from features.windows import bit_count
+
 Array = npt.NDArray[Any]
 MICROSECONDS_PER_DAY = 86_400_000_000
 MICROSECONDS_PER_HOUR = 3_600_000_000
@@ -201,6 +203,8 @@ OPERATIONS: Mapping[type[ops.Value], Callable[..., Column]] = {
     ops.ExtractHour: _strict(lambda instants: instants // MICROSECONDS_PER_HOUR % 24),
     ops.DayOfWeekIndex: _strict(lambda instants: (instants // MICROSECONDS_PER_DAY + EPOCH_WEEKDAY) % 7),
     ops.DateDelta: _strict(np.subtract),
+    ops.BitwiseLeftShift: _strict(np.left_shift),
+    type(bit_count(0).op()): _strict(lambda bits: np.bitwise_count(bits).astype(np.int64)),
     ops.Array: _listing,
     ops.Unnest: lambda listed: listed,
 }

@@ -7,6 +7,7 @@ import ibis.expr.operations as ops
 import numpy as np
 
 from features.fewrows.columns import Array, Column
+from features.windows import bit_or
 
 
 class Groups(NamedTuple):
@@ -50,6 +51,10 @@ def _count(groups: Groups, rows: Array) -> Column:
 
 def _sum(groups: Groups, rows: Array, column: Column) -> Column:
     return Column(groups.totals(np.add, np.where(rows, column.values, 0)), _counted(groups, rows) > 0)
+
+
+def _any_bit(groups: Groups, rows: Array, column: Column) -> Column:
+    return Column(groups.totals(np.bitwise_or, np.where(rows, column.values, 0)), _counted(groups, rows) > 0)
 
 
 def _extreme(sign: int) -> Callable[..., Column]:
@@ -103,6 +108,7 @@ REDUCTIONS: Mapping[type[ops.Value], Callable[..., Column]] = {
     ops.CountStar: _count,
     ops.CountDistinct: _count_distinct,
     ops.Sum: _sum,
+    type(bit_or(0).op()): _any_bit,
     ops.Min: _extreme(-1),
     ops.Max: _extreme(1),
     ops.Any: _extreme(1),
