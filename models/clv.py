@@ -183,8 +183,10 @@ class ClvModel:
         ``margin_rate`` (one, or one per customer, 0 to 1) turns revenue into margin in the ``clv`` columns; without it
         they are revenue. ``low`` and ``high`` are the 5th and 95th percentile of what will really happen, so a mean can
         lie above ``high`` when almost surely nothing happens. ``next_order_days`` is a median, NaN when the customer
-        more likely never buys again. Customers without history (T is 0, or frequency, recency and T are all missing:
-        never seen) get what holds for the population, and ``from_population`` is true.
+        more likely never buys again. ``orders_deviation``, ``spend_deviation`` and ``clv_deviation`` are the customer's
+        own standard deviations, which add up in sums as squares, without what all have in common (`commons`). Customers
+        without history (T is 0, or frequency, recency and T are all missing: never seen) get what holds for the
+        population, and ``from_population`` is true.
         """
         snapshot = _seen(snapshot)
         margin = _margin(margin_rate, len(snapshot))
@@ -207,6 +209,7 @@ class ClvModel:
                 "clv_if_not": ahead.if_not * margin,
                 "next_order_days": self.purchases_.predict_next_purchase(snapshot, alive=alive),
                 "from_population": (snapshot["T"] == 0) & (snapshot["frequency"] == 0),
+                **{f"{amount}_deviation": np.sqrt(found) for amount, found in self._variances(ahead, margin).items()},
             },
             index=snapshot.index,
         )
@@ -236,11 +239,18 @@ class ClvModel:
             part, churn = _seen(snapshot.iloc[rows]), None if given is None else given[rows]
             alive = None if churn is None else self._there(part, horizon_days, churn)
             ahead = self._prospects(part, horizon_days, alive, churn)
-            sums.add(rows, "orders", ahead.near.orders, self.spread_.order_variance(ahead.near))
-            sums.add(rows, "spend", ahead.near.value, self.spread_.value_variance(ahead.near))
-            value, variance = ahead.far.value * margin[rows], self.spread_.value_variance(ahead.far) * margin[rows] ** 2
-            sums.add(rows, "clv", value, variance)
+            means = {"orders": ahead.near.orders, "spend": ahead.near.value, "clv": ahead.far.value * margin[rows]}
+            for amount, variances in self._variances(ahead, margin[rows]).items():
+                sums.add(rows, amount, means[amount], variances)
         return sums.ranges(self.commons(horizon_days))
+
+    def _variances(self, ahead: Prospects, margin: Floats) -> dict[str, Floats]:
+        """Return the variance of each customer's orders, spend and value around what is expected, (n_customers,)."""
+        return {
+            "orders": np.maximum(self.spread_.order_variance(ahead.near), 0.0),
+            "spend": self.spread_.value_variance(ahead.near),
+            "clv": self.spread_.value_variance(ahead.far) * margin**2,
+        }
 
     def commons(self, horizon_days: float) -> Mapping[str, Common]:
         """Return how far orders and spend within the horizon and value may be off for all customers at once."""

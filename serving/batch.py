@@ -1,7 +1,7 @@
 """Score files: written whole or not at all, verified before they are read."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +18,15 @@ from serving.fileset import MANIFEST, current, publish, sha256
 from serving.lists import READY_LISTS, ready_lists
 from serving.manifest import FileFacts, Manifest, read_manifest
 from serving.spreadsheet import write_csv
+from serving.totals import TOTAL_COLUMNS
 
 if TYPE_CHECKING:
     from features.records import AsOf, Records
     from perennial.settings import Settings
     from serving.scoring import ScoreRun
 
-SCORES = "scores.parquet"
-MONEY = frozenset(column.name for column in SCORE_COLUMNS if column.unit == "currency")
+SCORES, TOTALS = "scores.parquet", "totals.csv"
+MONEY = frozenset(column.name for column in (*SCORE_COLUMNS, *TOTAL_COLUMNS) if column.unit == "currency")
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ def write_scores(run: "ScoreRun", directory: Path) -> Manifest:
     frames = {
         "data_dictionary.csv": _data_dictionary(),
         "code_lists.csv": _code_lists(run.manifest),
+        TOTALS: _totals(run.manifest),
         **{f"segments/{name}.csv": frame for name, frame in ready_lists(run.scores, run.manifest).items()},
     }
     written = run.manifest
@@ -174,8 +176,15 @@ def _array(column: "pd.Series[Any]") -> pa.Array:
     return pa.array(column, type=kind, from_pandas=True)
 
 
+def _totals(manifest: Manifest) -> pd.DataFrame:
+    """One row for the portfolio and for each group of customers: what they will bring together."""
+    shared = {name: getattr(manifest, name) for name in ("horizon_days", "clv_horizon_days", "clv_basis", "currency")}
+    rows = [asdict(total) | {"label": total.label(manifest.language)} | shared for total in manifest.totals]
+    return pd.DataFrame(rows, columns=[column.name for column in TOTAL_COLUMNS])
+
+
 def _data_dictionary() -> pd.DataFrame:
-    """One row per column of the score file."""
+    """One row per column of the score file, then of the totals."""
     return pd.DataFrame(
         [
             {
@@ -189,8 +198,10 @@ def _data_dictionary() -> pd.DataFrame:
                 "meaning_zh": column.meaning_zh,
                 "codes": "; ".join(code.code for code in CODE_LISTS[column.codes]) if column.codes else "",
                 "csv": _csv_form(column.kind, column.unit),
+                "file": file,
             }
-            for column in SCORE_COLUMNS
+            for file, columns in (("scores.csv", SCORE_COLUMNS), (TOTALS, TOTAL_COLUMNS))
+            for column in columns
         ]
     )
 

@@ -14,6 +14,7 @@ from perennial.errors import OutputError
 from serving.codes import CHURN_BANDS, Code, Language
 from serving.columns import PENDING
 from serving.fileset import MANIFEST
+from serving.totals import Total
 
 FORMAT_VERSION = 1
 KIND = "perennial-scores"
@@ -33,7 +34,8 @@ class Manifest:
     """Facts about a scoring run. ``as_of`` carries the source's zone; files hold it in UTC.
 
     ``actions`` are the playbook's items with their titles, so that files can be read without the playbook. ``capacity``
-    is how many customers the staff can call, None where nobody said.
+    is how many customers the staff can call, None where nobody said. ``totals`` are the sums of the portfolio and its
+    groups; sets written before there were any have none.
     """
 
     as_of: datetime
@@ -52,6 +54,7 @@ class Manifest:
     churn_definition: Definition = Definition.NO_PURCHASE
     pending: tuple[str, ...] = PENDING
     capacity: int | None = None
+    totals: tuple[Total, ...] = ()
     files: Mapping[str, FileFacts] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
@@ -87,6 +90,7 @@ class Manifest:
             "source": self.source,
             "pending": list(self.pending),
             "capacity": self.capacity,
+            "totals": [asdict(total) for total in self.totals],
             "actions": [asdict(action) for action in self.actions],
             "files": {name: asdict(facts) for name, facts in sorted(self.files.items())},
         }
@@ -133,5 +137,6 @@ def _manifest(body: Mapping[str, Any]) -> Manifest:
         churn_definition=Definition(body.get("churn_definition", Definition.NO_PURCHASE)),
         pending=tuple(body["pending"]),
         capacity=body.get("capacity"),
+        totals=tuple(Total(**total) for total in body.get("totals", ())),
         files={name: FileFacts(**facts) for name, facts in body["files"].items()},
     )

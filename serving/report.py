@@ -17,6 +17,7 @@ from serving.codes import CHURN_BANDS, CODE_LISTS, Language, churn_band
 from serving.lists import READY_LISTS
 from serving.report_facts import HISTOGRAM_BINS, Facts, Group, collect
 from serving.report_words import LANGUAGE_NAMES, Words
+from serving.totals import Total
 
 
 def write_report(scores_dir: Path, output: Path, language: Language) -> None:
@@ -77,6 +78,7 @@ class Pictures:
     tiers: Markup
     heat: Markup
     weeks: Markup
+    sales: Markup
 
 
 def _pictures(facts: Facts, words: Words) -> Pictures:
@@ -87,6 +89,7 @@ def _pictures(facts: Facts, words: Words) -> Pictures:
         tiers=_tiers(facts.tiers, words),
         heat=_heat(facts, words),
         weeks=_weeks(facts, words),
+        sales=_sales(facts.tier_totals, words),
     )
 
 
@@ -149,6 +152,27 @@ def _tiers(tiers: Sequence[Group], words: Words) -> Markup:
     ]
     legend = (words.say("legend_customers"), words.say("legend_value"))
     return charts.pairs("tiers", rows, legend, words.say("value_pairs"), words.say("value_pairs_d"))
+
+
+def _sales(totals: Sequence[Total], words: Words) -> Markup:
+    """Draw what every value tier is expected to spend; nothing where the score files are older than totals."""
+    if not totals:
+        return Markup("")
+    rows = [
+        (
+            total.label(words.language),
+            total.expected_spend,
+            total.expected_spend_low,
+            total.expected_spend_high,
+            words.money(total.expected_spend),
+            words.range_of(total.expected_spend_low, total.expected_spend_high),
+        )
+        for total in totals
+    ]
+    most = max(rows, key=lambda row: row[1])
+    days = words.count(words.manifest.horizon_days)
+    described = words.say("sales_chart_d", tier=most[0], money=most[4], range=most[5])
+    return charts.ranges("sales", rows, words.say("sales_chart", days=days), described)
 
 
 def _heat(facts: Facts, words: Words) -> Markup:

@@ -10,6 +10,7 @@ import pandas as pd
 from serving.batch import ScoreSet
 from serving.codes import CHURN_BANDS, CODE_LISTS
 from serving.lists import contactable, early_warning
+from serving.totals import PORTFOLIO, Total
 
 CALL_FIRST = 20
 WEEKS_AHEAD = 12
@@ -103,6 +104,8 @@ class Facts:
     reach: Reach
     call_first: pd.DataFrame
     passed_over: int
+    portfolio: Total | None
+    tier_totals: tuple[Total, ...]
 
 
 def collect(scored: ScoreSet) -> Facts:
@@ -125,6 +128,8 @@ def collect(scored: ScoreSet) -> Facts:
         reach=_reach(scores),
         call_first=call_first,
         passed_over=passed_over,
+        portfolio=next((total for total in scored.manifest.totals if total.grouping == PORTFOLIO), None),
+        tier_totals=tuple(total for total in scored.manifest.totals if total.grouping == "value_tier"),
     )
 
 

@@ -89,6 +89,10 @@ class Words:
         sign, symbol = ("−" if amount < 0 else ""), SYMBOLS.get(self.manifest.currency, f"{self.manifest.currency} ")
         return f"{sign}{symbol}{self._amount(abs(amount))}"
 
+    def range_of(self, low: float, high: float) -> str:
+        """Two amounts as the ends of a range."""
+        return f"{self.money(low)} – {self.money(high)}"
+
     def brief_money(self, amount: float) -> str:
         """An amount for a headline: three or four digits once it reaches a million."""
         if self.language == "zh" or abs(amount) < 1e6:

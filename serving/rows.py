@@ -26,6 +26,7 @@ from serving.codes import Language, churn_band
 from serving.columns import COLUMN_NAMES, COLUMNS, PENDING
 from serving.decisions.arbitration import columns_read, propose
 from serving.decisions.playbook import Playbook
+from serving.totals import DEVIATIONS
 
 Floats = npt.NDArray[np.float64]
 
@@ -90,7 +91,7 @@ class Terms:
 
 
 def score_rows(models: Champions, terms: Terms, snapshot: pd.DataFrame, context: pd.DataFrame) -> pd.DataFrame:
-    """Return the columns of SCORE_COLUMNS and ``eligible_actions`` (lists) for the customers of a snapshot.
+    """Return the columns of SCORE_COLUMNS, `DEVIATIONS` and ``eligible_actions`` (lists) for a snapshot's customers.
 
     ``context`` holds the same customers in the same order.
     """
@@ -170,6 +171,6 @@ def _finished(scores: pd.DataFrame, proposals: pd.DataFrame, versions: str) -> p
     decided = [name for name in PROPOSED if name not in scores]
     whole = scores.assign(
         **{name: proposals[name].array for name in decided}, model_versions=versions, **dict.fromkeys(PENDING)
-    )[[*COLUMN_NAMES, "eligible_actions"]]
+    )[[*COLUMN_NAMES, *DEVIATIONS, "eligible_actions"]]
     texts = [name for name in COLUMN_NAMES if COLUMNS[name].is_text]
     return whole.astype(dict.fromkeys(texts, "str"))

@@ -17,6 +17,7 @@ from serving.customers import customers_at
 from serving.decisions.playbook import Playbook, load_playbook
 from serving.manifest import Manifest
 from serving.rows import MODELS, PROPOSED, Champions, Terms, champions_from, features_read
+from serving.totals import totals_of
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ def score(
         source=records.name,
         actions=book.codes,
         churn_definition=models.churn.definition,
+        totals=totals_of(scored, models.clv.commons(horizon)),
     )
     proposals = scored.set_index("customer_id")[list(PROPOSED)]
     return ScoreRun(scored[list(COLUMN_NAMES)], manifest, customers.snapshot, context, proposals)

@@ -18,6 +18,7 @@ from models.clv import ClvModel
 from models.segments import SegmentModel
 from serving.columns import SCORE_COLUMNS, Kind
 from serving.rows import Champions, Terms, score_rows
+from serving.totals import DEVIATIONS
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -85,7 +86,8 @@ class SparkCustomers:
     def scored(self, models: Champions, terms: Terms) -> pd.DataFrame:
         """Score each partition on its worker, which gets the models as the files they are kept in."""
         files = {name: getattr(models, name).to_files() for name in models.versions}
-        columns = ", ".join(f"`{column.name}` {SPARK_TYPES[column.kind]}" for column in SCORE_COLUMNS)
+        kinds = {column.name: column.kind for column in SCORE_COLUMNS} | dict.fromkeys(DEVIATIONS, Kind.NUMBER)
+        columns = ", ".join(f"`{name}` {SPARK_TYPES[kind]}" for name, kind in kinds.items())
         work = partial(_scored, files=files, versions=dict(models.versions), terms=terms, layout=self.layout)
         scored = _fetched(self.rows.mapInPandas(work, f"{columns}, eligible_actions array<string>"))
         return scored.assign(eligible_actions=scored["eligible_actions"].map(list))

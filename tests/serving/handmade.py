@@ -8,9 +8,11 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
+from models.outlook import Common
 from serving.codes import CODE_LISTS, Code, churn_band
 from serving.columns import COLUMN_NAMES, PENDING
 from serving.manifest import Manifest
+from serving.totals import AMOUNTS, totals_of
 
 CANARY = "<script>alert('canary')</script>"
 FORMULAS = ("=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "＝1+1", " =1")
@@ -116,7 +118,10 @@ def scores(customers: int = 40, seed: int = 7, control: float = 0.2) -> pd.DataF
 
 
 def run(customers: int = 40, **changes: object) -> HandmadeRun:
-    return HandmadeRun(scores(customers), manifest(customers, **changes))
+    made = scores(customers)
+    spread = made.assign(**{f"{amount}_deviation": made[column] for amount, column in AMOUNTS.items()})
+    totals = totals_of(spread, dict.fromkeys(AMOUNTS, Common(0.1, 4.0)))
+    return HandmadeRun(made, manifest(customers, **{"totals": totals, **changes}))
 
 
 def with_cells(made: HandmadeRun, cells: Mapping[str, object]) -> HandmadeRun:

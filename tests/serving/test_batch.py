@@ -161,11 +161,36 @@ def test_dictionary_and_code_lists_explain_every_column_and_code(tmp_path: Path)
     made = run()
     write_scores(made, tmp_path)
     words = pd.read_csv(tmp_path / "data_dictionary.csv", keep_default_na=False)
-    assert tuple(words["column"]) == COLUMN_NAMES
+    told = words.groupby("file", sort=False)["column"].agg(tuple)
+    assert told["scores.csv"] == COLUMN_NAMES
+    assert list(told["totals.csv"]) == rows(tmp_path / "totals.csv")[0]
     codes = pd.read_csv(tmp_path / "code_lists.csv", keep_default_na=False).groupby("list")["code"].agg(set)
     for name in CODE_LISTS:
         assert set(made.scores[name].dropna()) <= codes[name], name
     assert set(made.scores["action_id"]) <= codes["action_id"]
+
+
+def test_totals_are_the_sums_of_the_scores_with_ranges(tmp_path: Path) -> None:
+    made = run(400, language="zh")
+    write_scores(made, tmp_path)
+    totals = pd.read_csv(tmp_path / "totals.csv")
+    everybody = totals[totals["grouping"] == "portfolio"].iloc[0]
+    assert (everybody["customers"], everybody["label"], everybody["currency"]) == (400, "全部客户", "USD")
+    for name in ("expected_orders", "expected_spend", "clv"):
+        for grouping in ("value_tier", "lifecycle_stage", "segment"):
+            found = totals[totals["grouping"] == grouping].set_index("code")[name]
+            pd.testing.assert_series_equal(
+                found.sort_index(), made.scores.groupby(grouping)[name].sum(), check_names=False, atol=0.006
+            )
+        assert everybody[name] == pytest.approx(made.scores[name].sum(), abs=0.006)
+        assert (totals[f"{name}_low"] < totals[name]).all()
+        assert (totals[name] < totals[f"{name}_high"]).all()
+    champions = totals[(totals["grouping"] == "value_tier") & (totals["code"] == "champions")].iloc[0]
+    # singles' luck matters less in a larger sum; what all have in common (10 % here) matters as much
+    assert champions["clv_high"] / champions["clv"] > everybody["clv_high"] / everybody["clv"] > 1.2
+    body = json.loads((tmp_path / "manifest.json").read_bytes())
+    assert body["totals"][0]["expected_spend_high"] == pytest.approx(everybody["expected_spend_high"])
+    assert [total["code"] for total in body["totals"]] == totals["code"].tolist()
 
 
 def test_an_altered_or_missing_file_is_refused(tmp_path: Path) -> None:

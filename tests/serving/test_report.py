@@ -139,10 +139,26 @@ def test_each_picture_says_in_words_what_it_shows(tmp_path: Path) -> None:
     page = page_of(tmp_path, run(200))
     pictures = [attributes for tag, attributes in page.tags if tag == "svg" and attributes.get("role") == "img"]
     ids = {attributes.get("id") for _, attributes in page.tags}
-    assert len(pictures) == 6
+    assert len(pictures) == 7
     for picture in pictures:
         assert all(name in ids for name in str(picture["aria-labelledby"]).split())
     assert all(attributes.get("scope") for tag, attributes in page.tags if tag == "th")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_sums_are_told_with_the_range_they_will_lie_in(tmp_path: Path, language: Language) -> None:
+    made = run(200, language=language)
+    page, words = page_of(tmp_path, made, language), Words(language, made.manifest)
+    everybody, *groups = made.manifest.totals
+    assert words.range_of(everybody.clv_low, everybody.clv_high) in page.text
+    for tier in (group for group in groups if group.grouping == "value_tier"):
+        assert words.range_of(tier.expected_spend_low, tier.expected_spend_high) in page.text, tier.code
+
+
+def test_score_files_older_than_totals_still_make_a_report(tmp_path: Path) -> None:
+    text = page_of(tmp_path, run(50, totals=())).text
+    assert "Of 50 customers" in text
+    assert sentences()["en"]["totals_h"] not in text
 
 
 def test_groups_add_up_to_everybody() -> None:
