@@ -170,23 +170,20 @@ def heat(
     return canvas.done(name)
 
 
-def ranges(
-    name: str, rows: Sequence[tuple[str, float, float, float, str, str]], title: str, description: str
-) -> Markup:
-    """What is expected, and the range it will lie in: (label, expected, low, high, expected's text, range's)."""
+def ranges(name: str, rows: Sequence[tuple[str, float, float, float, str]], title: str, description: str) -> Markup:
+    """What is expected, and the range it will lie in: (label, expected, low, high, text)."""
     canvas = Canvas(500, 8 + 40 * len(rows), title, description)
-    left, width = 146.0, 262.0
+    left, width = 146.0, 344.0
     farthest = max((row[3] for row in rows), default=0) or 1
-    for number, (label, expected, low, high, expected_text, range_text) in enumerate(rows):
+    for number, (label, expected, low, high, words) in enumerate(rows):
         y = 6.0 + 40 * number
         start, middle, end = (left + width * max(value, 0) / farthest for value in (low, expected, high))
         canvas.text(left - 10, y + 18, label, "end")
-        canvas.bar(left, y, middle - left, 15, PALE, f"{label}: {expected_text}")
+        canvas.bar(left, y, middle - left, 15, PALE, f"{label}: {words}")
         canvas.line(start, y + 7.5, end, y + 7.5, GREEN)
         for x in (start, end):
             canvas.line(x, y + 2, x, y + 13, GREEN)
-        canvas.text(end + 6, y + 11.5, expected_text, kind="value")
-        canvas.text(left, y + 28, range_text, kind="axis")
+        canvas.text(left, y + 28, words, kind="axis")
     return canvas.done(name)
 
 

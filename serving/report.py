@@ -164,14 +164,13 @@ def _sales(totals: Sequence[Total], words: Words) -> Markup:
             total.expected_spend,
             total.expected_spend_low,
             total.expected_spend_high,
-            words.money(total.expected_spend),
-            words.range_of(total.expected_spend_low, total.expected_spend_high),
+            words.with_range(total.expected_spend, total.expected_spend_low, total.expected_spend_high),
         )
         for total in totals
     ]
     most = max(rows, key=lambda row: row[1])
     days = words.count(words.manifest.horizon_days)
-    described = words.say("sales_chart_d", tier=most[0], money=most[4], range=most[5])
+    described = words.say("sales_chart_d", tier=most[0], money=most[4])
     return charts.ranges("sales", rows, words.say("sales_chart", days=days), described)
 
 

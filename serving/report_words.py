@@ -93,6 +93,11 @@ class Words:
         """Two amounts as the ends of a range."""
         return f"{self.money(low)} – {self.money(high)}"
 
+    def with_range(self, amount: float, low: float, high: float) -> str:
+        """An amount with the range that it will lie in."""
+        opening, closing = ("（", "）") if self.language == "zh" else (" (", ")")
+        return f"{self.money(amount)}{opening}{self.range_of(low, high)}{closing}"
+
     def brief_money(self, amount: float) -> str:
         """An amount for a headline: three or four digits once it reaches a million."""
         if self.language == "zh" or abs(amount) < 1e6:
