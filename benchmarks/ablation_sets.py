@@ -83,8 +83,10 @@ def _grocery(folder: Path) -> Records:
     return read_records(source)
 
 
-def _company(_folder: Path) -> Records:
-    return records_from_frames(generate(6_000, days=720).tables, currency="EUR", consent_default="allow")
+def _company(customers: int, days: int) -> Callable[[Path], Records]:
+    return lambda _folder: records_from_frames(
+        generate(customers, days=days).tables, currency="EUR", consent_default="allow"
+    )
 
 
 SUBJECTS = {
@@ -93,7 +95,9 @@ SUBJECTS = {
     "online-retail": Subject(_online_retail, 60, 2),
     "cdnow": Subject(_shipped("cdnow"), 90, 2, one_in=3),
     "grocery": Subject(_grocery, 90, 2),
-    "company": Subject(_company, 60, 2),
+    "company": Subject(_company(6_000, 720), 60, 2),
+    # what compares with a year before needs a log of three, and what is rare needs many customers
+    "company-three-years": Subject(_company(20_000, 1_095), 90, 2),
 }
 
 

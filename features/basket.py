@@ -46,8 +46,6 @@ def by_category(categories: ibis.Table) -> ibis.Table:
         category_breadth_90d=levels.recent.sum(),
         categories_rhythmic=levels.rhythmic.sum(),
         categories_due=levels.due.sum(),
-        category_gross=(levels.gross * levels.categories).sum(),
-        favourite_gross=levels.gross.max(),
         favourite_silence=levels.silence.argmax(levels.gross),
         favourite_overdue=levels.overdue.argmax(levels.gross),
     )
@@ -61,7 +59,6 @@ def derive(row: ibis.Table) -> dict[str, Any]:
         "category_breadth": row.category_breadth,
         "category_breadth_90d": row.category_breadth_90d,
         "category_concentration": row.square_sum.cast("float64") / (SHARE_STEPS * SHARE_STEPS),
-        "favourite_category_share": ratio(row.favourite_gross, row.category_gross),
         "days_since_favourite_category": row.favourite_silence,
         "favourite_category_overdue_ratio": row.favourite_overdue,
         "categories_due_share": ratio(row.categories_due, row.categories_rhythmic),

@@ -32,19 +32,13 @@ def _on_circle(name: str, step: Any, steps: int, bought: Any) -> dict[str, Any]:
 def channel_orders(orders: ibis.Table) -> ibis.Table:
     """Return purchase orders per customer and channel; orders without a channel are left out."""
     known = orders.filter(orders.lines_bought > 0, orders.channel.notnull())
-    return known.group_by(*KEYS, "channel").aggregate(orders=known.count(), latest_at=known.ordered_at.max())
+    return known.group_by(*KEYS, "channel").aggregate(orders=known.count())
 
 
 def by_channel(channels: ibis.Table) -> ibis.Table:
-    """Return the channel mix per customer; channels last used at the same instant count as one."""
-    moments = channels.group_by(*KEYS, "latest_at").aggregate(
-        channels=channels.count(), orders=channels.orders.sum(), favourite_orders=channels.orders.max()
-    )
-    return moments.group_by(*KEYS).aggregate(
-        channel_count=moments.channels.sum(),
-        channel_orders=moments.orders.sum(),
-        favourite_orders=moments.favourite_orders.max(),
-        latest_channel_orders=moments.orders.argmax(moments.latest_at),
+    """Return the purchase orders per customer, and those of the most used channel."""
+    return channels.group_by(*KEYS).aggregate(
+        channel_orders=channels.orders.sum(), favourite_orders=channels.orders.max()
     )
 
 
@@ -56,9 +50,7 @@ def derive(row: ibis.Table) -> dict[str, Any]:
         "morning_share": ratio(row.morning_orders, row.baskets),
         "hour_concentration": _resultant(row.hour_x, row.hour_y, row.baskets),
         "weekday_concentration": _resultant(row.weekday_x, row.weekday_y, row.baskets),
-        "channel_count": row.channel_count,
         "favourite_channel_share": ratio(row.favourite_orders, row.channel_orders),
-        "latest_channel_share": ratio(row.latest_channel_orders, row.channel_orders),
     }
 
 

@@ -15,7 +15,6 @@ def from_interactions(interactions: ibis.Table) -> dict[str, Any]:
     referral = interactions.kind == "referral"
     return {
         "referrals_total": count(referral),
-        "referrals_365d": count(referral & (interactions.occurred_at >= interactions.since_365d)),
         "latest_referral_day": interactions.local_at.date().max(where=referral),
     }
 
@@ -24,6 +23,5 @@ def derive(row: ibis.Table) -> dict[str, Any]:
     """Features of the group."""
     return {
         "referrals_total": row.referrals_total.fill_null(0),
-        "referrals_365d": row.referrals_365d.fill_null(0),
         "days_since_last_referral": days_since(row.last_day, row.latest_referral_day),
     }

@@ -15,7 +15,6 @@ def from_orders(orders: ibis.Table) -> dict[str, Any]:
     recent, reduced = orders.ordered_at >= orders.since_90d, orders.lines_discounted > 0
     return {
         "discount": orders.discount.sum(),
-        "discount_90d": orders.discount.sum(where=recent),
         "gross_90d": orders.gross.sum(where=recent),
         "gross_reduced": orders.gross.sum(where=reduced),
         "lines_bought_90d": orders.lines_bought.sum(where=recent),
@@ -31,10 +30,8 @@ def derive(row: ibis.Table) -> dict[str, Any]:
     line_value = ratio(units(row.gross_total), row.lines_bought)
     return {
         "discount_share": ratio(row.discount, row.discount + row.gross_total),
-        "discount_share_90d": ratio(row.discount_90d, row.discount_90d + row.gross_90d),
         "discounted_line_share": ratio(row.lines_discounted, row.lines_discount_known),
         "discounted_order_share": ratio(row.baskets_discounted, row.baskets_discount_known),
         "discount_depth_share": ratio(row.discount, row.discount + row.gross_reduced),
-        "line_value_mean": line_value,
         "line_value_ratio_90d": ratio(ratio(units(row.gross_90d), row.lines_bought_90d), line_value),
     }

@@ -13,9 +13,7 @@ from features.windows import count, ratio
 
 def from_occasions(occasions: ibis.Table) -> dict[str, Any]:
     """Totals over a customer's purchase occasions."""
-    earlier = {
-        f"orders_before_{days}d": count(occasions.last_at < occasions[f"since_{days}d"]) for days in (274, 364, 454)
-    }
+    earlier = {f"orders_before_{days}d": count(occasions.last_at < occasions[f"since_{days}d"]) for days in (274, 364)}
     return {"orders_180d": count(occasions.last_at >= occasions.since_180d), **earlier}
 
 
@@ -27,14 +25,12 @@ def from_orders(orders: ibis.Table) -> dict[str, Any]:
 def derive(row: ibis.Table) -> dict[str, Any]:
     """Features of the group; what compares with a year before is null for who was no customer yet."""
     age = age_days(row) + 1.0
-    year_before = row.orders_before_364d - row.orders_before_454d
     return {
         "orders_trend_30d": _trend(2 * row.orders_30d, row.orders_90d - row.orders_30d),
         "spend_trend_30d": _trend(2 * row.spend_30d, row.spend_90d - row.spend_30d),
         "orders_trend_90d": _trend(row.orders_90d, row.orders_180d - row.orders_90d),
         "spend_trend_90d": _trend(row.spend_90d, row.spend_180d - row.spend_90d),
         "orders_pace_90d": ratio(row.orders_90d * age, row.occasions * ibis.least(age, 90.0)),
-        "orders_year_trend_90d": ibis.ifelse(row.orders_before_454d > 0, _trend(row.orders_90d, year_before), None),
         "orders_next_90d_year_ago": ibis.ifelse(
             row.orders_before_364d > 0, row.orders_before_274d - row.orders_before_364d, None
         ),

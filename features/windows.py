@@ -16,7 +16,7 @@ import ibis.expr.operations as ops
 from features.records import AsOf
 
 MICRO = 1e6
-WINDOW_DAYS = (7, 30, 90, 180, 274, 364, 365, 454)
+WINDOW_DAYS = (7, 30, 90, 180, 274, 364, 365)
 KEYS = ("customer_id",)
 
 Columns = Mapping[str, Any]

@@ -31,7 +31,7 @@ THEMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
         "value": (
             *("spend_total", "monetary_value", "order_value_mean", "order_value_last", "order_value_last_ratio"),
-            *("first_order_value", "line_value_mean", "line_value_ratio_90d"),
+            *("first_order_value", "line_value_ratio_90d"),
         ),
         "age": ("T", "tenure_days"),
         "replenishment": (

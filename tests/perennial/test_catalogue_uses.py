@@ -38,5 +38,12 @@ def test_of_the_new_only_what_is_proven_is_a_model_input():
     assert not any(PROVEN_ON & set(FEATURES[name].kept_for) for name in described)
 
 
+def test_unproven_is_only_the_last_of_its_kind_and_no_model_learns_from_it():
+    """Channels are asked for, and no records have shown their use."""
+    unproven = {name: feature for name, feature in FEATURES.items() if "description" in feature.kept_for}
+    assert set(unproven) == {"favourite_channel_share"}
+    assert not any(feature.model_input for feature in unproven.values())
+
+
 def test_there_are_at_least_eighty():
     assert len(FEATURES) >= 80
