@@ -68,6 +68,10 @@ def test_row_just_inside_the_bounds_is_accepted(tmp_path: Path, line: str) -> No
         ("17850.0", "17850", None),
         ("1.5", "1.5", None),
         (" A\u00a0", "A", "trimmed"),
+        ("A\t", "A", "trimmed"),
+        ("\u3000é", "é", "trimmed"),
+        ("\ufeffA", "A", "trimmed"),
+        ("!Aé", "!Aé", None),
         ("Jose\u0301", "José", "unicode_form"),
     ],
 )
