@@ -16,12 +16,13 @@ from perennial.errors import OutputError
 from perennial.files import replacing
 from training import plots
 from training.backtest import Backtest
-from training.metrics import Interval, spoken
+from training.metrics import Comparison, Interval, spoken
 from training.rivals import OURS
 from training.verdicts import NAMES, Verdicts
 from training.warning import Warned
 
 PAGE, FIGURES, PREDICTIONS = "backtest.html", "backtest.json", "predictions.parquet"
+CORRECTION = "Holm, over all comparisons of a table"
 PICTURES = ("calibration.png", "decile_lift.png", "by_origin.png")
 
 
@@ -71,15 +72,11 @@ def to_json(run: Backtest, verdicts: Verdicts, command: str) -> str:
         **_facts(run, command),
         "metrics": {model: _plain(metrics) for model, metrics in verdicts.metrics.items()},
         "by_origin": {origin: _plain(metrics) for origin, metrics in verdicts.by_origin.items()},
-        "comparisons": [
-            asdict(comparison) | {"difference": _triple(comparison.difference), "sentence": str(comparison)}
-            for comparison in verdicts.comparisons
-        ],
+        "correction": CORRECTION,
+        "comparisons": [_compared(comparison) for comparison in verdicts.comparisons],
+        "against_better": [_compared(comparison) for comparison in verdicts.against_better],
         "offer": asdict(verdicts.offer),
-        "early_warning": [
-            asdict(found) | {"overdue": _triple(found.overdue), "left": _triple(found.left)}
-            for found in verdicts.warnings
-        ],
+        "early_warning": [_warned(found) for found in verdicts.warnings],
         "slices": [asdict(found) | {"holds": found.holds} for found in verdicts.slices],
     }
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -118,6 +115,10 @@ def _facts(run: Backtest, command: str) -> dict[str, Any]:
         "data_grade": run.grade,
         "command": command,
     }
+
+
+def _compared(found: Comparison) -> dict[str, Any]:
+    return asdict(found) | {"difference": _triple(found.difference), "sentence": str(found)}
 
 
 def _warned(found: Warned) -> dict[str, Any]:

@@ -132,8 +132,13 @@ def backtest(
         command = f"perennial backtest --source {source} --as-of {as_of or instant.day} --horizon-days {horizon_days}"
         write_backtest(found, verdicts, output, f"{command} --origins {origins} --output {output}")
     typer.echo(f"{found.records}: {len(found.origins)} origins from {found.origins[0]} to {found.origins[-1]}")
-    for comparison in verdicts.comparisons:
-        typer.echo(f"  {comparison}")
+    for title, family in (
+        ("The better of BTYD and LightGBM alone", verdicts.against_better),
+        ("Each alternative", verdicts.comparisons),
+    ):
+        typer.echo(f"{title}, verdicts Holm-corrected over these {len(family)} comparisons:")
+        for comparison in family:
+            typer.echo(f"  {comparison}")
     typer.echo(f"Page, figures and predictions → {output / PAGE}")
 
 

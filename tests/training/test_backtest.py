@@ -13,7 +13,7 @@ from training.backtest import COLUMNS, Backtest, backtest, plan_backtest
 from training.backtest_files import FIGURES, PAGE, PICTURES, PREDICTIONS, write_backtest
 from training.metrics import Verdict
 from training.rivals import OURS, PREDICTED, RIVALS
-from training.verdicts import judge
+from training.verdicts import Verdicts, judge
 
 HORIZON = 28
 
@@ -66,14 +66,31 @@ def test_a_horizon_too_long_for_closed_windows_is_judged_once_and_what_cannot_be
         plan_backtest(company, company.as_of(), 200, origins=6)
 
 
-def test_a_rival_that_knows_the_outcome_is_called_better(run):
-    cheated = run.predictions.copy()
-    knows = cheated.model == "recency_rule"
-    cheated.loc[knows, "churn_probability"] = cheated.churned[knows].map({True: 0.99, False: 0.01})
-    verdicts = judge(Backtest(**{**_fields(run), "predictions": cheated}), seed=7)
-    of_rule = [found for found in verdicts.comparisons if found.baseline_name == "the recency rule"]
+@pytest.fixture(scope="module")
+def cheated(run) -> Verdicts:
+    """Return verdicts on a run whose recency rule knows who leaves, and whose MBG/NBD knows what is spent."""
+    rows = run.predictions.copy()
+    leavers, spenders = rows.model == "recency_rule", rows.model == "mbg_nbd"
+    rows.loc[leavers, "churn_probability"] = rows.churned[leavers].map({True: 0.99, False: 0.01})
+    rows.loc[spenders, "expected_spend"] = rows.actual_spend[spenders]
+    return judge(Backtest(**{**_fields(run), "predictions": rows}), seed=7)
+
+
+def test_a_rival_that_knows_the_outcome_is_called_better(cheated):
+    of_rule = [found for found in cheated.comparisons if found.baseline_name == "the recency rule"]
     assert {found.measure for found in of_rule} == {f"churn_{name}" for name in ("auc", "log_loss", "brier", "empc")}
     assert {found.verdict for found in of_rule} == {Verdict.WORSE}
+
+
+def test_we_are_held_to_the_better_of_btyd_and_lightgbm_alone(cheated):
+    against = {found.measure: found for found in cheated.against_better}
+    assert list(against) == list(dict.fromkeys(found.measure for found in cheated.comparisons))
+    for measure in ("spend_rmse", "spend_normalised_gini"):
+        assert against[measure].verdict is Verdict.WORSE
+        assert against[measure].baseline_name == "the better of BTYD and LightGBM alone (MBG/NBD)"
+    for measure, best in (("churn_auc", max), ("churn_log_loss", min)):
+        alone = [cheated.metrics[model][measure].value for model in ("bg_nbd", "mbg_nbd", "plain_lightgbm")]
+        assert against[measure].baseline == best(alone)
 
 
 def test_a_slice_whose_probability_is_off_does_not_hold(run):
@@ -110,8 +127,13 @@ def test_files_hold_every_figure_and_the_page_needs_no_network(run, tmp_path):
     value, low, high = figures["metrics"][OURS]["churn_auc"]
     assert low < value < high
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / PREDICTIONS), run.predictions)
+    assert "Holm" in figures["correction"]
+    for name, family in (("comparisons", verdicts.comparisons), ("against_better", verdicts.against_better)):
+        assert [found["p_value"] for found in figures[name]] == [found.p_value for found in family]
+        assert [found["verdict"] for found in figures[name]] == [found.verdict for found in family]
     page = (tmp_path / PAGE).read_text(encoding="utf-8")
     assert "http" not in page
+    assert page.count("Holm-corrected") == 2
     for comparison in verdicts.comparisons:
         assert f"{comparison.difference.low:+.3f}" in page
 

@@ -1,13 +1,16 @@
 """Measures against hand sums, scikit-learn and their own definitions; intervals against known truth."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 from perennial.errors import InsufficientData
 from training import metrics
-from training.metrics import CHURN_MEASURES, Verdict, compare, evaluate
+from training.metrics import CHURN_MEASURES, Verdict, compare, corrected, evaluate
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +31,14 @@ def test_weighted_measures_equal_scikit_learn(drawn, name, oracle):
     assert CHURN_MEASURES[name](outcome, probability, weight) == pytest.approx(
         oracle(outcome, probability, sample_weight=weight), abs=1e-12
     )
+
+
+def test_rank_correlation_equals_scipy_ties_included(drawn):
+    outcome, probability, _ = drawn
+    for came in (outcome, np.round(probability * 5 + outcome)):
+        expected = stats.spearmanr(came, probability).statistic
+        assert metrics.spearman(came, probability, np.ones(len(came))) == pytest.approx(expected, abs=1e-12)
+    assert np.isnan(metrics.spearman(outcome, np.ones(len(outcome)), np.ones(len(outcome))))
 
 
 def test_a_weight_is_a_repeated_row(drawn):
@@ -87,6 +98,38 @@ def test_rows_of_one_customer_stay_together():
     together = evaluate(measure, outcome, even, customer=np.repeat(np.arange(100), 20).tolist())["calibration_gap"]
     apart = evaluate(measure, outcome, even)["calibration_gap"]
     assert (together.high - together.low) / (apart.high - apart.low) == pytest.approx(np.sqrt(20), rel=0.25)
+
+
+def test_a_p_value_is_that_of_a_paired_z_test_of_a_mean(drawn):
+    outcome, probability, _ = drawn
+    other = np.clip(probability + np.random.default_rng(5).normal(0, 0.12, len(outcome)), 0, 1)
+    each = (probability - outcome) ** 2 - (other - outcome) ** 2
+    tail = 2 * stats.norm.sf(abs(each.mean()) / (each.std(ddof=1) / np.sqrt(len(each))))
+    assert 1e-6 < tail < 0.05
+    found = compare("brier", outcome, probability, other, "another")
+    assert np.log10(found.p_value) == pytest.approx(np.log10(tail), abs=0.4)  # a few hundred draws
+    assert compare("brier", outcome, probability, probability, "itself").p_value == 1
+
+
+def test_a_family_is_corrected_by_holm(drawn):
+    outcome, probability, _ = drawn
+    one = compare("log_loss", outcome, probability, np.full(len(outcome), 0.5), "a coin", of="churn")
+    family = [replace(one, p_value=p) for p in (0.01, 0.04, 0.03, 0.005)]
+    family.append(replace(one, p_value=0.001, difference=metrics.Interval(0.2, 0.1, 0.3)))
+    judged = corrected(family)
+    assert [found.p_value for found in judged] == pytest.approx([0.03, 0.06, 0.06, 0.02, 0.005])
+    better, unclear = Verdict.BETTER, Verdict.NOT_DISTINGUISHABLE
+    assert [found.verdict for found in judged] == [better, unclear, unclear, better, Verdict.WORSE]
+
+
+def test_chance_alone_rarely_looks_like_a_difference_anywhere_in_a_family():
+    rng, alarms = np.random.default_rng(11), 0
+    for seed in range(60):
+        outcome = (rng.random(300) < 0.4).astype(float)
+        two = [np.clip(0.4 + rng.normal(0, 0.1, 300), 0.01, 0.99) for _ in range(2)]
+        family = [compare(name, outcome, *two, "its equal", seed=seed) for name in ("auc", "log_loss", "brier")]
+        alarms += any(found.verdict is not Verdict.NOT_DISTINGUISHABLE for found in corrected(family))
+    assert alarms <= 7  # 3 expected, more than 7 once in fifty
 
 
 def test_verdicts_say_what_the_interval_allows(drawn):
