@@ -14,6 +14,7 @@ from training.dataset import Data
 from training.drift import reference
 from training.metrics import AMOUNT_MEASURES, Floats, Interval, compare, coverage, evaluate
 from training.recipes import RecordsRecipe, Report
+from training.transform import transform
 from training.value_fit import fit_value
 
 
@@ -73,6 +74,8 @@ class ClvRecipe(RecordsRecipe[ClvModel]):
             ),
             pictures={
                 **tracking.pictures(model.purchases_, data),
+                "past_purchases.png": tracking.past_purchases(model.purchases_, expected, data),
+                "interval_calibration.png": value_plots.interval_calibration(transform(model, rows, days), days),
                 "alive_matrix.png": value_plots.alive_matrix(*tracking.alive_grid(model.alive_, rows)),
                 "value_distribution.png": value_plots.value_distribution(
                     full["clv"].to_numpy(), model.horizon_days, data.records.currency

@@ -273,8 +273,8 @@ def _p_value(difference: float, draws: Sequence[float]) -> float:
     if spread == 0:
         return float(difference == 0)
     tail = special.ndtr(-abs(difference) / spread)
-    across = np.mean(sound <= 0) if difference > 0 else np.mean(sound >= 0)
-    return float(min(1.0, 2 * max(tail, across)))
+    across = float(np.mean(sound <= 0 if difference > 0 else sound >= 0))
+    return min(1.0, 2 * max(float(tail), across))
 
 
 def _interval(value: float, draws: Sequence[float]) -> Interval:

@@ -30,6 +30,21 @@ def pictures(model: PurchaseModel, data: Data) -> dict[str, bytes]:
     }
 
 
+def past_purchases(model: PurchaseModel, served: Floats, data: Data) -> bytes:
+    """Draw what came by how often customers had bought again, beside what model and scores expected."""
+    rows = data.heldout
+    before = rows["frequency"].clip(upper=FEWEST_BINS).to_numpy(dtype=np.int64)
+    columns = {
+        "came": rows["actual_orders"].to_numpy(dtype=np.float64),
+        "expected": model.predict_purchases(rows, horizon_days=data.horizon_days),
+        "served": served,
+    }
+    means = pd.DataFrame(columns).groupby(before).mean()
+    label = [f"{number}+" if number == FEWEST_BINS else str(number) for number in means.index]
+    came, expected, told = (means[name].to_numpy() for name in columns)
+    return value_plots.past_purchases(label, came, expected, told, data.horizon_days)
+
+
 def alive_grid(model: ModifiedBetaGeoModel, rows: pd.DataFrame) -> tuple[Floats, Floats, Floats, float]:
     """Return recency (days), frequency, P(alive) for each of both, (n_frequency, n_recency), and the age in days.
 

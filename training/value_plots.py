@@ -3,7 +3,7 @@
 Those the field knows from BTYDplus, CLVTools and lifetimes. Every function returns PNG bytes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -71,6 +71,43 @@ def frequency_bins(actual: Floats, expected: Floats, horizon_days: int) -> bytes
         title(
             axes, "How often did customers come back?", f"{missed:.1%} of {actual.sum():,.0f} customers in another bin"
         )
+        return to_png(figure)
+
+
+def past_purchases(label: Sequence[str], came: Floats, expected: Floats, served: Floats, horizon_days: int) -> bytes:
+    """Draw mean purchase occasions in the hold-out by how often customers had bought again before."""
+    with canvas(7.2, 4.6) as figure:
+        axes = figure.subplots()
+        axes.plot(label, came, color=ACTUAL, lw=2.2, marker="o", label="came")
+        axes.plot(
+            label, expected, color=MODEL, lw=1.8, ls=(0, (5, 2)), marker="o", label="expected by the purchase model"
+        )
+        axes.plot(label, served, color=INK, lw=1.2, marker=".", label="expected in scores")
+        axes.set(ylim=(0, None), xlabel="repeat purchase occasions before",
+                 ylabel=f"mean purchase occasions in {horizon_days} days")  # fmt: skip
+        axes.legend(loc="upper left")
+        title(axes, "Do those who came often come on?", "customers of the hold-out by their purchases before it")
+        return to_png(figure)
+
+
+def interval_calibration(ranks: Mapping[str, Floats], horizon_days: int) -> bytes:
+    """Draw at which ranks of their own distributions outcomes came; ``ranks`` are shares by twentieth, (20,) each."""
+    with canvas(9.6, 4.0) as figure:
+        for axes, (name, share) in zip(figure.subplots(1, len(ranks), sharey=True), ranks.items(), strict=True):
+            edges = np.arange(len(share)) / len(share)
+            inside = np.ones(len(share), dtype=bool)
+            inside[[0, -1]] = False
+            axes.bar(edges, share, width=1 / len(share), align="edge", color=np.where(inside, MODEL, ACTUAL),
+                     edgecolor="white", lw=0.6)  # fmt: skip
+            axes.axhline(1 / len(share), color=INK, lw=1, ls=(0, (4, 3)))
+            axes.set(xlim=(0, 1), xlabel=f"rank of the {name} that came among those foretold")
+            axes.xaxis.set_major_formatter(percent())
+            axes.yaxis.set_major_formatter(percent())
+            axes.grid(visible=False, axis="x")
+            low, high = share[0], share[-1]
+            title(axes, f"90 % intervals hold {share[1:-1].sum():.1%} of {name}",
+                  f"{low:.1%} came below and {high:.1%} above, in {horizon_days} days; 5 % each is right")  # fmt: skip
+        figure.axes[0].set_ylabel("share of customers")
         return to_png(figure)
 
 

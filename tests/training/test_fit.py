@@ -113,6 +113,8 @@ def test_runs_carry_parameters_measures_plots_data_and_no_pickle(trained, regist
             "cumulative_tracking.png",
             "frequency_bins.png",
             "incremental_tracking.png",
+            "interval_calibration.png",
+            "past_purchases.png",
             "value_distribution.png",
         },
         "segments": {"tier_value.png"},

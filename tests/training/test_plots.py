@@ -17,6 +17,8 @@ PICTURES = {
     "nothing_came": lambda: value_plots.cumulative_tracking(DAYS, DAYS * 0, DAYS * 0, 150.0),
     "frequency": lambda: value_plots.frequency_bins(np.array([5.0, 3, 1]), np.array([4.0, 3, 2]), 28),
     "incremental": lambda: value_plots.incremental_tracking(DAYS, DAYS * 0.9, 20.0),
+    "past": lambda: value_plots.past_purchases(["0", "1+"], *np.array([[1.0, 2], [1, 3], [2, 2]]), 28),
+    "intervals": lambda: value_plots.interval_calibration({"orders": np.full(20, 0.05), "spend": np.eye(20)[3]}, 28),
     "alive": lambda: value_plots.alive_matrix(DAYS, np.arange(9.0), rng.random((9, len(DAYS))), 200.0),
     "history": lambda: value_plots.customer_history([0, 9, 30], DAYS, np.exp(-DAYS / 90), "customer 7"),
     "value": lambda: value_plots.value_distribution(rng.gamma(0.5, 90, 400), 365, "USD"),
