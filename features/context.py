@@ -8,6 +8,7 @@ import pandas as pd
 
 from features import habits, offers
 from features.contract import CONTACT_CHANNELS
+from features.engine import fetch
 from features.identities import as_known
 from features.occasions import view
 from features.online import few_rows, rows_of_few
@@ -35,6 +36,14 @@ def build_context(records: Records, as_of: AsOf) -> pd.DataFrame:
     build = _context_in_order
     rows = rows_at(records, as_of, build) if few is None else rows_of_few(few, as_of, build)
     return completed(rows.to_pandas(), Defaults.of(records))
+
+
+def attributes_of(records: Records, as_of: AsOf, names: tuple[str, ...]) -> pd.DataFrame:
+    """Return ``customer_id`` and columns of ``customers`` (str), one row per person known by ``as_of``.
+
+    What is not known of a person is missing, who is not in ``customers`` is absent.
+    """
+    return fetch(_latest(as_known(records, as_of).tables["customers"], names))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, Literal, cast
 
 from features import toml_values as values
-from features.contract import TABLES
+from features.contract import CUSTOMERS, TABLES, Kind
 from features.records import Economics
 from features.sections import Section, parse_sections
 from features.toml_values import suggestion
@@ -17,12 +17,21 @@ from perennial.errors import SourceError
 
 ConsentDefault = Literal["allow", "refuse"]
 BY_CATEGORY = "margin_rate_by_category"
-TOP_KEYS = ("name", "currency", "timezone", "consent_default", "economics", "rates")
+TOP_KEYS = ("name", "currency", "timezone", "consent_default", "economics", "rates", "fairness")
+# Words that many customers share; a name or an address is one customer's.
+GROUPING = tuple(
+    column.name
+    for column in CUSTOMERS.columns
+    if column.kind is Kind.TEXT and column.name not in ("name", "email", "phone")
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A source file, parsed and checked; the records it names are not opened yet."""
+    """A source file, parsed and checked; the records it names are not opened yet.
+
+    ``fairness`` names the customers' attributes by which a churn model is judged; no model reads them.
+    """
 
     path: Path
     currency: str
@@ -32,6 +41,7 @@ class Source:
     economics: Economics = field(default_factory=Economics)
     rates: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     sections: tuple[Section, ...] = ()
+    fairness: tuple[str, ...] = ()
 
     def files(self, section: Section) -> list[Path]:
         """Return the section's files in name order; relative paths start at the source file's folder."""
@@ -86,6 +96,7 @@ def load_source(path: Path) -> Source:
         economics=_economics(path, content.get("economics", {})),
         rates=_rates(path, content),
         sections=sections,
+        fairness=_fairness(path, content.get("fairness", {}), sections),
     )
 
 
@@ -132,3 +143,25 @@ def _rates(path: Path, content: Mapping[str, Any]) -> Mapping[str, float]:
         if not 0 < rate < math.inf:
             raise SourceError(f"{where} {code} = {rate!r} must be above 0: what one {code} is worth")
     return MappingProxyType(rates)
+
+
+def _fairness(path: Path, given: object, sections: Iterable[Section]) -> tuple[str, ...]:
+    """Read the attributes that groups of customers are told by; each must be mapped."""
+    where = f"{path}: [fairness]"
+    content = values.mapping(given, where)
+    values.known(content, ("attributes",), where)
+    named = content.get("attributes", [])
+    if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
+        raise SourceError(f'{where} attributes = {named!r} must be a list of names, like attributes = ["region"]')
+    customers = [section for section in sections if section.table == CUSTOMERS.name]
+    usable = {
+        name for section in customers for name in section.fields if name in GROUPING or name in section.attributes
+    }
+    for name in named:
+        if name not in usable:
+            listed = ", ".join(sorted(usable)) or "none"
+            raise SourceError(
+                f"{where} attributes: {name!r} is no attribute that [customers] maps; map it there, like "
+                f'{name} = "your column", or leave it out here (mapped: {listed}){suggestion(name, usable)}'
+            )
+    return tuple(dict.fromkeys(named))

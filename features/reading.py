@@ -72,6 +72,7 @@ def read(source: Source, workspace: Workspace, open_inputs: Opener) -> Records:
         name=source.name,
         reports=tuple(reports),
         links=_links(workspace) if given["identities"] else NO_LINKS,
+        fairness=source.fairness,
         quarantined=workspace.table("quarantine", QUARANTINE),
     )
 

@@ -121,7 +121,8 @@ class Records:
     """Canonical tables (every contract table is there, empty when the source has none) and their facts.
 
     ``customers`` has a column of text for each attribute of the business's own behind the contract's columns.
-    ``links`` are the rows of ``identities`` made ready to be followed. ``few`` are the rows of the tables that have
+    ``links`` are the rows of ``identities`` made ready to be followed. ``fairness`` names columns of ``customers`` by
+    whose words models are judged, and which none may read. ``few`` are the rows of the tables that have
     some, where they are few and at hand.
     """
 
@@ -133,6 +134,7 @@ class Records:
     name: str = "records"
     reports: tuple[TableReport, ...] = ()
     links: Links = NO_LINKS
+    fairness: tuple[str, ...] = ()
     quarantined: ibis.Table | None = None
     few: Mapping[str, pa.Table] | None = None
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from features.context import build_context
+from features.context import attributes_of, build_context
 from features.sources import load_source, read_records
 from perennial.errors import SourceError
 from tests.features.sourcing import COLUMNS, HEAD, ORDERS, column, read_orders, report, write
@@ -166,3 +166,38 @@ def test_attributes_of_two_sections_stand_beside_each_other(tmp_path: Path) -> N
 def test_an_attribute_cannot_take_the_name_of_a_computed_fact(tmp_path: Path, name: str) -> None:
     customers = f'[customers]\npath = "people.csv"\ncustomer_id = "id"\n{name} = "x"\n'
     assert "name your attribute otherwise" in refusal(tmp_path, orders=ORDERS + customers)
+
+
+PEOPLE = '[customers]\npath = "people.csv"\ncustomer_id = "id"\nincome = "Income"\nregion = "Place"\nemail = "Mail"\n'
+PEOPLE_FILES = {
+    "orders_csv": COLUMNS + "A,2024-01-05,10\nB,2024-01-05,10\n",
+    "people_csv": "id,Income,Place,Mail\nA,35-49K,North,a@b.example\nB,,South,\n",
+}
+
+
+def test_attributes_for_fairness_are_named_in_the_source_file(tmp_path: Path) -> None:
+    orders = ORDERS + PEOPLE + '[fairness]\nattributes = ["income", "region"]\n'
+    records = read_records(write(tmp_path, orders=orders, **PEOPLE_FILES))
+    assert records.fairness == ("income", "region")
+    known = attributes_of(records, records.as_of(), records.fairness).sort_values("customer_id")
+    assert known["income"].tolist()[0] == "35-49K"
+    assert known["income"].isna().tolist() == [False, True]
+    assert known["region"].tolist() == ["North", "South"]
+
+
+@pytest.mark.parametrize(
+    ("fairness", "parts"),
+    [
+        ('attributes = ["incme"]', ["'incme' is no attribute that [customers] maps", "did you mean 'income'?"]),
+        ('attributes = ["language"]', ["'language' is no attribute", "mapped: income, region"]),
+        ('attributes = ["email"]', ["'email' is no attribute"]),
+        ('attributes = "income"', ["must be a list of names"]),
+        ('attribute = ["income"]', ["unknown key 'attribute'", "'attributes'"]),
+    ],
+)
+def test_an_attribute_for_fairness_that_is_not_mapped_is_an_error(
+    tmp_path: Path, fairness: str, parts: list[str]
+) -> None:
+    message = refusal(tmp_path, orders=f"{ORDERS}{PEOPLE}[fairness]\n{fairness}\n", **PEOPLE_FILES)
+    for part in ("source.toml: [fairness]", *parts):
+        assert part in message
