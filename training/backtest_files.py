@@ -72,9 +72,16 @@ def to_json(run: Backtest, verdicts: Verdicts, command: str) -> str:
         **_facts(run, command),
         "metrics": {model: _plain(metrics) for model, metrics in verdicts.metrics.items()},
         "by_origin": {origin: _plain(metrics) for origin, metrics in verdicts.by_origin.items()},
+<<<<<<< HEAD
         "correction": CORRECTION,
         "comparisons": [_compared(comparison) for comparison in verdicts.comparisons],
         "against_better": [_compared(comparison) for comparison in verdicts.against_better],
+=======
+        "comparisons": [
+            asdict(comparison) | {"difference": comparison.difference.to_json(), "sentence": str(comparison)}
+            for comparison in verdicts.comparisons
+        ],
+>>>>>>> fe51f6c (Judge churn by kinds and groups of customers, and refuse a challenger worse for one of them)
         "offer": asdict(verdicts.offer),
         "early_warning": [_warned(found) for found in verdicts.warnings],
         "slices": [asdict(found) | {"holds": found.holds} for found in verdicts.slices],
@@ -123,15 +130,11 @@ def _compared(found: Comparison) -> dict[str, Any]:
 
 def _warned(found: Warned) -> dict[str, Any]:
     lead_days = [_finite(days) for days in found.lead_days]
-    return asdict(found) | {"overdue": _triple(found.overdue), "left": _triple(found.left), "lead_days": lead_days}
+    return asdict(found) | {"overdue": found.overdue.to_json(), "left": found.left.to_json(), "lead_days": lead_days}
 
 
 def _plain(metrics: Mapping[str, Interval]) -> dict[str, list[float | None]]:
-    return {name: _triple(interval) for name, interval in metrics.items()}
-
-
-def _triple(interval: Interval) -> list[float | None]:
-    return [_finite(value) for value in (interval.value, interval.low, interval.high)]
+    return {name: interval.to_json() for name, interval in metrics.items()}
 
 
 def _finite(value: float) -> float | None:

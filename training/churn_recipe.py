@@ -21,9 +21,12 @@ from training import plots
 from training.baselines import RECENCY_RULE, RecencyRule, recency_score
 from training.dataset import ROWS_WORTH_THREADS, Data, Fit, Plan
 from training.drift import leant_on, reference
+from training.fairness import judge_groups
 from training.metrics import CHURN_MEASURES, Floats, compare, evaluate
+from training.parts import groups, standing
 from training.recipes import RecordsRecipe, Report
 from training.search import Search, search
+from training.slices import Slice, slices_of, spoken_slices
 
 MOST_GROUPS = 20
 
@@ -35,6 +38,7 @@ class ChurnRecipe(RecordsRecipe[ChurnModel]):
     ranking = "auc"
     chance = 0.5
     gated_by = ("log_loss", "calibration_error")
+    parts_gated_by = "log_loss"
     labels = "needed"
 
     def __init__(self, settings: Settings, trials: int = 0) -> None:
@@ -102,6 +106,8 @@ class ChurnRecipe(RecordsRecipe[ChurnModel]):
         fit = _fit_of(data, final=False)
         rule = RecencyRule.fit(data.learned(fit)[1]).predict_proba(heldout, data.horizon_days / fit.window_days)
         seed = self.settings.seed
+        slices = _slices(heldout, outcome, prediction)
+        fairness = judge_groups(groups(data), outcome, prediction, seed)
         return Report(
             metrics=evaluate(CHURN_MEASURES, outcome, prediction, seed=seed),
             comparisons=(
@@ -117,7 +123,11 @@ class ChurnRecipe(RecordsRecipe[ChurnModel]):
                 _kept(model, heldout, outcome),
                 *_season(model),
                 *((self._found.reason,) if self.trials else ()),
+                *spoken_slices(slices),
+                *(fairness.findings() if fairness else ()),
             ),
+            slices=slices,
+            fairness=fairness,
         )
 
     def reference(self, model: ChurnModel, data: Data) -> Reference:
@@ -181,6 +191,13 @@ def fit_churn(
     )
     later = (calibrate, calibrate["churned"].to_numpy())
     return model.fit(learn, learn["churned"].to_numpy(), calibration=later, today=today)
+
+
+def _slices(heldout: pd.DataFrame, outcome: Floats, prediction: Floats) -> tuple[Slice, ...]:
+    kinds = standing(heldout)
+    if not len(kinds.columns):
+        return ()
+    return slices_of(kinds.assign(churned=outcome, churn_probability=prediction))
 
 
 def _threads(learn: pd.DataFrame, settings: Settings) -> int:

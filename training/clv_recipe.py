@@ -25,6 +25,7 @@ class ClvRecipe(RecordsRecipe[ClvModel]):
     ranking = "spend_normalised_gini"
     chance = 0.0
     gated_by = ("rmse", "normalised_gini")
+    parts_gated_by = "rmse"
     labels = "used"
 
     def fit(self, data: Data, *, final: bool) -> ClvModel:

@@ -11,25 +11,25 @@ from typing import Any
 import numpy as np
 
 from features.records import AsOf, Records
-from models.artefact import Artefact, read_artefact, require_plain_name, write_artefact
+from models.artefact import read_artefact, require_plain_name, write_artefact
 from models.definition import Definition
 from models.retention_offer import RetentionOffer
-from perennial.errors import ArtefactError, RegistryError, SourceError
+from perennial.errors import RegistryError
 from perennial.settings import Settings, settings
 from training.churn_recipe import ChurnRecipe
 from training.clv_recipe import ClvRecipe
+from training.contest import SUSPECTS, decide
 from training.dataset import gather
 from training.labelled import Question, read_labelled
 from training.lock import training_lock
-from training.metrics import Comparison, Floats, Interval, Verdict, compare, spoken
-from training.promote import JUDGED_PATH, LEAST_SPREAD, MODEL_PATH, Decision, gate, settle
+from training.metrics import Comparison, Interval, Verdict, spoken
+from training.promote import JUDGED_PATH, MODEL_PATH, Decision, settle
 from training.recipes import Ground, Recipe, RecordsRecipe, Report
-from training.registry import CHAMPION, Registry, Run, Version
+from training.registry import Registry, Run, Version
 from training.segments_recipe import SegmentsRecipe
 from training.table_recipe import TableChurnRecipe
 
 Progress = Callable[[str], None]
-SUSPECTS = "suspects"
 RECIPES: Mapping[str, type[RecordsRecipe[Any]]] = {
     recipe.name: recipe for recipe in (ChurnRecipe, ClvRecipe, SegmentsRecipe)
 }
@@ -159,7 +159,7 @@ def run_job(
         )
         _log_fit(run, report, {**meta, **facts}, {MODEL_PATH: artefact, JUDGED_PATH: earlier})
         run.log_files("search", recipe.trail())
-        decision = _sound(recipe, final, data) or _decide(recipe, data, prediction, report, registry, Path(folder))
+        decision = decide(recipe, final, data, prediction, report, registry, Path(folder))
         version = _register(registry, run, recipe, data, report, decision)
         settle(registry, version, artefact, decision, config)
         digest = read_artefact(artefact, recipe.kind).digest
@@ -175,47 +175,6 @@ def run_job(
         digest=digest,
         run_id=run.run_id,
     )
-
-
-def _sound(recipe: Recipe[Any, Ground], final: Any, data: Ground) -> Decision | None:
-    """Refuse a final fit that is degenerate though the judged one was not."""
-    prediction = recipe.predict(final, data.latest, data)
-    if np.isfinite(prediction).all() and np.ptp(prediction) >= LEAST_SPREAD:
-        return None
-    return Decision(False, "fitted with everything, it predicts the same, or nothing, for every customer")
-
-
-def _decide(
-    recipe: Recipe[Any, Ground], data: Ground, prediction: Floats, report: Report, registry: Registry, folder: Path
-) -> Decision:
-    ranking = report.metrics[recipe.ranking]
-    champion = registry.alias(recipe.name, CHAMPION)
-    if champion is None:
-        return gate(prediction, ranking, recipe.chance, None)
-    if report.suspects and champion.tags.get(SUSPECTS) == "none":
-        return Decision(False, f"{'; '.join(report.suspects)}; {_by_hand(recipe)}")
-
-    def read(beside: str | None) -> Artefact:
-        return read_artefact(registry.fetch(champion, folder / f"champion_{beside}", beside), recipe.kind)
-
-    name, seed = f"champion {champion.number}", recipe.settings.seed
-    try:
-        theirs = recipe.champion_prediction(read, data)
-    except (ArtefactError, SourceError) as error:
-        own = gate(prediction, ranking, recipe.chance, None)
-        return Decision(own.promoted, f"{own.reason}; {name} cannot be used ({error})")
-    if isinstance(theirs, str):
-        own = gate(prediction, ranking, recipe.chance, [])
-        return Decision(False, f"{theirs}; {_by_hand(recipe)}" if own.promoted else own.reason)
-    outcome, whose = recipe.outcome(data), recipe.customer(data)
-    comparisons = [
-        compare(measure, outcome, prediction, theirs, name, customer=whose, seed=seed) for measure in recipe.gated_by
-    ]
-    return gate(prediction, ranking, recipe.chance, comparisons)
-
-
-def _by_hand(recipe: Recipe[Any, Any]) -> str:
-    return f"`perennial promote {recipe.name}` decides"
 
 
 def _register(
@@ -249,6 +208,7 @@ def _log_fit(run: Run, report: Report, params: Mapping[str, Any], artefacts: Map
     differences = {f"{c.measure}_against_rule": c.difference.value for c in report.comparisons}
     run.log_metrics(measured | differences)
     run.log_files("plots", report.pictures)
+    run.log_files("parts", report.parts())
     for path, directory in artefacts.items():
         run.log_directory(path, directory)
 

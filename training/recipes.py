@@ -12,8 +12,11 @@ from models.artefact import Artefact
 from models.reference import Reference
 from perennial.settings import Settings
 from training.dataset import Data, LabelUse, Used
+from training.fairness import Fairness
 from training.metrics import Comparison, Floats, Interval
+from training.parts import Mask, parts_of
 from training.promote import JUDGED_PATH
+from training.slices import Slice, slices_to_json
 
 Model = TypeVar("Model")
 Reader = Callable[[str | None], Artefact]
@@ -68,7 +71,8 @@ class Report:
     """What the hold-out said about a recipe.
 
     ``notes`` are for people; ``suspects`` name what may have told the outcome beforehand: a version that has some
-    never replaces a champion that has none.
+    never replaces a champion that has none. ``slices`` and ``fairness`` say whether the probability holds for every
+    kind of customer and serves every group alike.
     """
 
     metrics: Mapping[str, Interval]
@@ -76,6 +80,13 @@ class Report:
     pictures: Mapping[str, bytes]
     notes: tuple[str, ...] = ()
     suspects: tuple[str, ...] = ()
+    slices: tuple[Slice, ...] = ()
+    fairness: Fairness | None = None
+
+    def parts(self) -> Mapping[str, bytes]:
+        """Return what was found of kinds and groups of customers as files, by name."""
+        slices = {"slices.json": slices_to_json(self.slices)} if self.slices else {}
+        return slices | ({"fairness.json": self.fairness.to_json()} if self.fairness else {})
 
 
 class Recipe(ABC, Generic[Model, Ground]):
@@ -83,13 +94,15 @@ class Recipe(ABC, Generic[Model, Ground]):
 
     ``name`` is the model's in the registry and on the shelf, ``kind`` its artefact's. ``ranking`` is the metric that
     must beat ``chance`` for a version to serve, ``gated_by`` the measures on which it may not be worse than the
-    champion, ``labels`` whether it can be fitted without closed windows.
+    champion, ``parts_gated_by`` the one on which it may not be worse for any large part of the customers, None where
+    parts are not looked at, ``labels`` whether it can be fitted without closed windows.
     """
 
     name: str
     ranking: ClassVar[str]
     chance: ClassVar[float]
     gated_by: ClassVar[tuple[str, ...]]
+    parts_gated_by: ClassVar[str | None] = None
     labels: ClassVar[LabelUse]
 
     def __init__(self, settings: Settings) -> None:
@@ -136,6 +149,10 @@ class Recipe(ABC, Generic[Model, Ground]):
         """Describe inputs and scores of the final fit, for what comes later to be compared with; None: nothing is."""
         return None
 
+    def parts(self, data: Ground) -> Mapping[str, Mask]:
+        """Return who of the judged rows belongs to each part that is large enough to be judged alone (n_rows,)."""
+        return {}
+
     def customer(self, data: Ground) -> Sequence[Hashable] | None:
         """Return whose each judged row is (n_rows,), where customers have several."""
         return None
@@ -150,6 +167,10 @@ class Recipe(ABC, Generic[Model, Ground]):
 
 class RecordsRecipe(Recipe[Model, Data]):
     """A model of the records: fitted at past cutoffs and judged on the customers of a later one."""
+
+    def parts(self, data: Data) -> Mapping[str, Mask]:
+        """Return the judged customers by value tier and lifecycle stage, and by the attributes named for fairness."""
+        return parts_of(data)
 
     def champion_prediction(self, read: Reader, data: Data) -> Floats | str:
         """Judge the champion on the same customers.

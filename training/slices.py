@@ -1,6 +1,8 @@
 """Does the probability hold for every kind of customer? Predicted against what came, within what chance allows."""
 
-from dataclasses import dataclass
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 import pandas as pd
 from scipy.stats import binom
@@ -43,3 +45,23 @@ def slices_of(rows: pd.DataFrame) -> tuple[Slice, ...]:
     low, high = binom.interval(SLICE_CONFIDENCE, large["customers"], large["predicted"])
     bounds = large.assign(low=low / large["customers"], high=high / large["customers"])
     return tuple(Slice(**{str(name): value for name, value in row.items()}) for row in bounds.to_dict("records"))
+
+
+def slices_to_json(slices: Sequence[Slice]) -> bytes:
+    """Return every figure as a readable file."""
+    body = [asdict(found) | {"holds": found.holds} for found in slices]
+    return json.dumps(body, indent=2, allow_nan=False).encode() + b"\n"
+
+
+def spoken_slices(slices: Sequence[Slice]) -> tuple[str, ...]:
+    """Say of how many kinds of customers the probability holds, and of which it does not; nothing where none is."""
+    if not slices:
+        return ()
+    off = [
+        f"{found.value_tier.replace('_', ' ')}, {found.lifecycle_stage.replace('_', ' ')} (predicted "
+        f"{found.predicted:.1%}, left {found.observed:.1%}, chance allows {found.low:.1%} to {found.high:.1%})"
+        for found in slices
+        if not found.holds
+    ]
+    held = f"the probability holds in {len(slices) - len(off)} of {len(slices)} kinds of customers by value and stage"
+    return (f"{held}, not in {'; '.join(off)}" if off else held,)

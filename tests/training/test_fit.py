@@ -162,6 +162,37 @@ class ConfusedChurn(ChurnRecipe):
         return super().fit(replace(data, **frames), final=final)
 
 
+class Challenging(ChurnRecipe):
+    """Predicts as ever with a champion it reads, and its own way with what it fitted itself."""
+
+    def fit(self, data, *, final):
+        self.own = super().fit(data, final=final)
+        return self.own
+
+    def predict(self, model, rows, data):
+        probability = super().predict(model, rows, data)
+        return self.challenge(probability, data) if model is self.own and rows is data.heldout else probability
+
+
+class OffLevelChurn(Challenging):
+    """Ranks as well as ever, but says a level that is wrong for everyone."""
+
+    def challenge(self, probability, data):
+        return np.clip(probability * 0.6, 0.001, 0.999)
+
+
+class UnequalChurn(Challenging):
+    """Knows more than it could of most customers, and is wrong about one kind of them."""
+
+    gated_by = ()  # the gate's other measures let it pass
+
+    def challenge(self, probability, data):
+        parts = self.parts(data)
+        self.wronged = sorted(parts)[0]
+        better = 0.9 * probability + 0.1 * self.outcome(data)
+        return np.where(parts[self.wronged], np.clip(1 - probability, 0.01, 0.99), better)
+
+
 def shuffled(rows):
     """Return labelled rows, four fifths of whose labels are somebody else's."""
     mixed, rows = np.random.default_rng(0).random(len(rows)) < 0.8, rows.copy()
@@ -189,10 +220,32 @@ def test_constant_and_worse_challengers_are_registered_but_do_not_serve(trained,
     confused = job(ConfusedChurn(settings()), company, registry)
     assert not confused.promoted
     assert confused.reason.startswith("worse than champion 1: log loss")
+    refused = [line for line in promotions(settings().home) if line.action == "refused"]
+    assert [(line.name, line.version, line.previous, line.reason) for line in refused] == [
+        ("segments", constant.version, 1, constant.reason),
+        ("churn", confused.version, 1, confused.reason),
+    ]
     assert registry.alias("churn", CHALLENGER).number == confused.version
     assert registry.alias("churn", CHAMPION).number == 1
     assert registry.version("churn", confused.version).tags["gate"].startswith("refused: worse than")
     assert (settings().shelf / "champions.json").read_bytes() == before
+
+
+def test_worse_calibration_is_refused_and_logged(trained, registry, company):
+    off = job(OffLevelChurn(settings()), company, registry)
+    assert not off.promoted
+    assert "worse than champion 1: calibration error" in off.reason
+    assert promotions(settings().home)[-1].reason == off.reason
+
+
+def test_a_challenger_worse_for_one_kind_of_customers_is_refused_and_logged(trained, registry, company):
+    recipe = UnequalChurn(settings())
+    unequal = job(recipe, company, registry)
+    assert not unequal.promoted
+    assert unequal.reason.startswith(f"among {recipe.wronged}: worse than champion 1: log loss")
+    assert "; among" not in unequal.reason
+    line = promotions(settings().home)[-1]
+    assert (line.action, line.version, line.reason) == ("refused", unequal.version, unequal.reason)
 
 
 def test_a_failed_fit_leaves_a_failed_run_and_the_champion(trained, registry, company):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.metrics import Interval, Verdict, compare
+from training.metrics import Comparison, Interval, Verdict, compare
 from training.promote import Decision, Promotion, _previous, gate
 
 rng = np.random.default_rng(2)
@@ -74,3 +74,45 @@ def promotion_log(*changes):
 def test_rollback_goes_to_the_champion_before(changes, current, expected):
     log = [*promotion_log(*changes), Promotion("", "clv", 9, None, "gate", "")]
     assert _previous(log, "churn", current) == expected
+
+
+PARTS = {f"part {number}": np.arange(3000) % 10 == number for number in range(10)}
+
+
+def by_parts(challenger, champion):
+    return {
+        name: compare("log_loss", OUTCOME[mask], challenger[mask], champion[mask], "champion 1", among=len(PARTS))
+        for name, mask in PARTS.items()
+    }
+
+
+def test_a_challenger_worse_for_one_part_of_the_customers_is_refused_though_better_overall():
+    blurred = np.clip(TRUTH + rng.normal(0, 0.12, 3000), 0.01, 0.99)
+    challenger = np.where(PARTS["part 3"], np.clip(1 - TRUTH, 0.01, 0.99), TRUTH)
+    overall = against_champion(np.where(PARTS["part 3"], blurred, TRUTH), blurred)
+    assert gate(TRUTH, AUC, 0.5, overall, by_parts(TRUTH, blurred)).promoted
+    decision = gate(challenger, AUC, 0.5, overall, by_parts(challenger, blurred))
+    assert not decision.promoted
+    assert decision.reason.startswith("among part 3: worse than champion 1: log loss")
+    assert decision.reason.count("among") == 1
+
+
+def test_parts_are_many_so_chance_alone_refuses_hardly_anybody():
+    """Champion and challenger equally good: with ten parts each at 95 %, four of ten would be refused."""
+    drawn = np.random.default_rng(8)
+    refused = 0
+    for _ in range(40):
+        one, other = (np.clip(TRUTH + drawn.normal(0, 0.2, 3000), 0.01, 0.99) for _ in range(2))
+        refused += not gate(one, AUC, 0.5, [], by_parts(one, other)).promoted
+    assert refused <= 5
+
+
+def test_a_trifle_in_a_part_is_let_pass():
+    nudged = np.clip(TRUTH + 0.002, 0.01, 0.99)
+    trifle = Comparison("log_loss", "champion 1", 0.503, 0.5, Interval(0.003, 0.002, 0.004), Verdict.WORSE)
+    assert gate(nudged, AUC, 0.5, [], {"part 1": trifle}).promoted
+
+
+def test_a_refusal_in_the_log_is_no_champion_to_go_back_to():
+    log = promotion_log(("gate", 1), ("gate", 2), ("refused", 3), ("gate", 4))
+    assert _previous(log, "churn", 4) == 2
