@@ -72,16 +72,9 @@ def to_json(run: Backtest, verdicts: Verdicts, command: str) -> str:
         **_facts(run, command),
         "metrics": {model: _plain(metrics) for model, metrics in verdicts.metrics.items()},
         "by_origin": {origin: _plain(metrics) for origin, metrics in verdicts.by_origin.items()},
-<<<<<<< HEAD
         "correction": CORRECTION,
         "comparisons": [_compared(comparison) for comparison in verdicts.comparisons],
         "against_better": [_compared(comparison) for comparison in verdicts.against_better],
-=======
-        "comparisons": [
-            asdict(comparison) | {"difference": comparison.difference.to_json(), "sentence": str(comparison)}
-            for comparison in verdicts.comparisons
-        ],
->>>>>>> fe51f6c (Judge churn by kinds and groups of customers, and refuse a challenger worse for one of them)
         "offer": asdict(verdicts.offer),
         "early_warning": [_warned(found) for found in verdicts.warnings],
         "slices": [asdict(found) | {"holds": found.holds} for found in verdicts.slices],
@@ -125,7 +118,7 @@ def _facts(run: Backtest, command: str) -> dict[str, Any]:
 
 
 def _compared(found: Comparison) -> dict[str, Any]:
-    return asdict(found) | {"difference": _triple(found.difference), "sentence": str(found)}
+    return asdict(found) | {"difference": found.difference.to_json(), "sentence": str(found)}
 
 
 def _warned(found: Warned) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from models.artefact import Artefact, read_artefact
 from perennial.errors import ArtefactError, SourceError
-from training.metrics import Comparison, Floats, compare
+from training.metrics import Comparison, Floats, compare, corrected
 from training.promote import LEAST_SPREAD, Decision, gate
 from training.recipes import Ground, Recipe, Report
 from training.registry import CHAMPION, Registry
@@ -66,14 +66,15 @@ def _everyone(recipe: Recipe[Any, Ground], data: Ground, ours: Floats, theirs: F
 def _by_parts(
     recipe: Recipe[Any, Ground], data: Ground, ours: Floats, theirs: Floats, name: str
 ) -> dict[str, Comparison]:
-    """Compare within each large part; an interval is as wide as so many of them ask for."""
+    """Compare within each large part, and judge the parts together."""
     if recipe.parts_gated_by is None:
         return {}
     outcome, parts, seed = recipe.outcome(data), recipe.parts(data), recipe.settings.seed
-    return {
-        part: compare(recipe.parts_gated_by, outcome[mask], ours[mask], theirs[mask], name, seed=seed, among=len(parts))
-        for part, mask in parts.items()
-    }
+    found = [
+        compare(recipe.parts_gated_by, outcome[mask], ours[mask], theirs[mask], name, seed=seed)
+        for mask in parts.values()
+    ]
+    return dict(zip(parts, corrected(found), strict=True))
 
 
 def _sound(recipe: Recipe[Any, Ground], final: Any, data: Ground) -> Decision | None:

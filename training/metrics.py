@@ -13,11 +13,7 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-<<<<<<< HEAD
 from scipy import special
-=======
-from scipy.stats import norm
->>>>>>> fe51f6c (Judge churn by kinds and groups of customers, and refuse a challenger worse for one of them)
 
 from perennial.errors import InsufficientData
 
@@ -56,13 +52,6 @@ class Interval:
     def to_json(self) -> list[float | None]:
         """Return value, low and high, null where undefined."""
         return [float(end) if np.isfinite(end) else None for end in (self.value, self.low, self.high)]
-
-    def among(self, many: int) -> "Interval":
-        """Return the interval widened so that with 95 % probability all of ``many`` hold (Bonferroni, normal tails)."""
-        stretch = norm.isf((1 - CONFIDENCE) / 2 / many) / norm.isf((1 - CONFIDENCE) / 2)
-        return Interval(
-            self.value, self.value - stretch * (self.value - self.low), self.value + stretch * (self.high - self.value)
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,19 +224,15 @@ def compare(
     customer: Sequence[Hashable] | None = None,
     seed: int = 0,
     measures: Mapping[str, Measure] = COMPARED_MEASURES,
-    among: int = 1,
 ) -> Comparison:
-    """Compare two predictors on the same rows by a paired bootstrap; ``of`` says what was predicted.
-
-    ``among`` counts the comparisons that must hold together: each interval is widened for that.
-    """
+    """Compare two predictors on the same rows by a paired bootstrap; ``of`` says what was predicted."""
     function = measures[measure]
     y, p = _usable(outcome, model)
     _, q = _usable(outcome, baseline)
     even = np.ones(len(y))
     ours, theirs = function(y, p, even), function(y, q, even)
     draws = [function(y, p, w) - function(y, q, w) for w in _bootstrap_weights(len(y), customer, seed)]
-    difference = _interval(ours - theirs, draws).among(among)
+    difference = _interval(ours - theirs, draws)
     name = f"{of}_{measure}" if of else measure
     distinct = difference.low > 0 or difference.high < 0
     verdict = _verdict(difference.low + difference.high, name, distinct=distinct)

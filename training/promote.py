@@ -66,7 +66,7 @@ def gate(
     comparisons
         Challenger against champion on the same customers; None when there is no champion.
     parts
-        The same for large parts of the customers, by name, each interval widened for their number.
+        The same for large parts of the customers, by name, judged together (`training.metrics.corrected`).
     """
     if prediction.max() - prediction.min() < LEAST_SPREAD:
         return Decision(False, f"it predicts {prediction[0]:.3g} for every customer")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.metrics import Comparison, Interval, Verdict, compare
+from training.metrics import Comparison, Interval, Verdict, compare, corrected
 from training.promote import Decision, Promotion, _previous, gate
 
 rng = np.random.default_rng(2)
@@ -80,10 +80,10 @@ PARTS = {f"part {number}": np.arange(3000) % 10 == number for number in range(10
 
 
 def by_parts(challenger, champion):
-    return {
-        name: compare("log_loss", OUTCOME[mask], challenger[mask], champion[mask], "champion 1", among=len(PARTS))
-        for name, mask in PARTS.items()
-    }
+    found = [
+        compare("log_loss", OUTCOME[mask], challenger[mask], champion[mask], "champion 1") for mask in PARTS.values()
+    ]
+    return dict(zip(PARTS, corrected(found), strict=True))
 
 
 def test_a_challenger_worse_for_one_part_of_the_customers_is_refused_though_better_overall():
@@ -109,7 +109,7 @@ def test_parts_are_many_so_chance_alone_refuses_hardly_anybody():
 
 def test_a_trifle_in_a_part_is_let_pass():
     nudged = np.clip(TRUTH + 0.002, 0.01, 0.99)
-    trifle = Comparison("log_loss", "champion 1", 0.503, 0.5, Interval(0.003, 0.002, 0.004), Verdict.WORSE)
+    trifle = Comparison("log_loss", "champion 1", 0.503, 0.5, Interval(0.003, 0.002, 0.004), Verdict.WORSE, 0.001)
     assert gate(nudged, AUC, 0.5, [], {"part 1": trifle}).promoted
 
 
