@@ -31,6 +31,11 @@ def company(path: Path, lines: int, seed: int) -> Path:
     return path
 
 
+def lines_in(records: Records) -> int:
+    """Return how many order lines there are."""
+    return int(records.tables["orders"].count().to_pyarrow().as_py())
+
+
 def create(connection: duckdb.DuckDBPyConnection) -> None:
     """Create empty contract tables."""
     for name, table in TABLES.items():
