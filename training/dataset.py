@@ -253,7 +253,7 @@ def with_labels(
             silence_at_end(records, moment, horizon_days, as_of).assign(as_of=_stamp(moment)) for moment in cutoffs
         ]
         rows = label_by_rhythm(rows, pd.concat(silences, ignore_index=True))
-    return rows.astype({"churned": "bool"})
+    return rows
 
 
 def rows_at(rows: pd.DataFrame, cutoffs: Iterable[AsOf]) -> pd.DataFrame:

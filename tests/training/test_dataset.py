@@ -103,6 +103,13 @@ def test_snapshots_and_labels_agree_about_who_is_a_customer(company):
                     [data.holdout], 28, data.end)  # fmt: skip
 
 
+def test_rows_stay_whole_so_that_columns_are_added_without_a_warning_of_fragments(company):
+    data = gather(company, company.as_of(), 28, needs_labels=True)
+    for rows in (data.heldout, data.judged, data.final, data.latest):
+        wide = rows.assign(**dict.fromkeys(map(str, range(20)), 0.0))  # warns from the hundredth piece on
+        assert wide.shape[1] > 100
+
+
 def test_the_future_reaches_no_row(from_lines, simulate):
     """Everything from the hold-out on replaced by a flood: what the judged fit learns from is the same to the bit."""
     lines = simulate(150, 200)
