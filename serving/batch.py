@@ -53,6 +53,7 @@ def score_to(
     from features.catalogue import FEATURES
     from features.history import monthly_history
     from models.kept_scores import Scored, keep_scores
+    from serving.decisions.attributes import require_attributes
     from serving.decisions.playbook import LONGEST_COOLDOWN, load_playbook
     from serving.loading import load
     from serving.profiles import last_orders
@@ -60,6 +61,7 @@ def score_to(
     from serving.store import Store
 
     playbook = load_playbook(settings.playbook)
+    require_attributes(playbook, records)
     store = Store(settings.store_url)
     try:
         history = store.decided_since(as_of.instant - LONGEST_COOLDOWN, as_of=as_of.instant)

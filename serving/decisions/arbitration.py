@@ -20,7 +20,7 @@ from serving.codes import Code, Language
 from serving.decisions import policy
 from serving.decisions.control import control_group
 from serving.decisions.playbook import DO_NOTHING, Action, Playbook
-from serving.decisions.predicates import FACTS, Values, shown
+from serving.decisions.predicates import FACTS, Fact, Values, shown
 
 Flags = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
@@ -81,7 +81,7 @@ def propose(
     decisions (see ``policy.standing``). ``propensity`` is the probability with which the standing control draw
     gives this action to this customer: 1 − share or share where the draw matters, else 1.
     """
-    values = {name: FACTS[name].values(frame, as_of) for name in _needed(playbook)}
+    values = {name: fact.values(frame, as_of) for name, fact in _needed(playbook).items()}
     margin, margin_known = _margin(frame)
     eligible = _matrix([_eligible(action, values) for action in playbook.actions], len(frame))
     urgent = np.array([action.urgency is not None for action in playbook.actions], dtype=bool)
@@ -94,21 +94,21 @@ def propose(
 
 def columns_read(playbook: Playbook) -> frozenset[str]:
     """Return the columns that conditions, reasons and the rules of contact look at, beside scores."""
-    asked = (column for name in _needed(playbook) for column in FACTS[name].columns)
+    asked = (column for fact in _needed(playbook).values() for column in fact.columns)
     return frozenset((*asked, *policy.SNAPSHOT_COLUMNS))
 
 
-def _needed(playbook: Playbook) -> list[str]:
-    """Facts that conditions ask for or that reasons may show."""
-    asked = {condition.fact.name for action in playbook.actions for condition in action.conditions}
+def _needed(playbook: Playbook) -> dict[str, Fact]:
+    """Facts that conditions ask for or that reasons may show, by name."""
+    asked = {condition.fact.name: condition.fact for action in playbook.actions for condition in action.conditions}
     told = {
-        name
+        name: fact
         for action in playbook.actions
         for text in action.reason.values()
-        for name in FACTS
+        for name, fact in FACTS.items()
         if f"{{{name}}}" in text
     }
-    return sorted(asked | told)
+    return dict(sorted((asked | told).items()))
 
 
 def _margin(frame: pd.DataFrame) -> tuple[Floats, Flags]:

@@ -16,6 +16,9 @@ from typing import Literal, cast
 from features.contract import CONTACT_CHANNELS
 from perennial.errors import PlaybookError
 from serving.codes import CODE_LISTS, Code, Language
+from serving.columns import COLUMN_NAMES
+from serving.decisions.attributes import KEY as ATTRIBUTES
+from serving.decisions.attributes import attribute
 from serving.decisions.predicates import FACTS, Condition, Fact, Unit
 from serving.decisions.sections import Section, nearest
 
@@ -216,7 +219,10 @@ def _check_declared_terms(section: Section, action: Action) -> None:
 
 
 def _conditions(section: Section) -> tuple[Condition, ...]:
-    conditions = tuple(_condition(section, name) for name in section.names)
+    conditions = (
+        *(_condition(section, name) for name in section.names if name != ATTRIBUTES),
+        *(_attributes(section.section(ATTRIBUTES)) if ATTRIBUTES in section.names else ()),
+    )
     if not conditions:
         raise section.error("when", {}, "at least one condition")
     return conditions
@@ -225,13 +231,21 @@ def _conditions(section: Section) -> tuple[Condition, ...]:
 def _condition(section: Section, name: str) -> Condition:
     fact = FACTS.get(name)
     if fact is None or fact.unit is Unit.TEXT:
-        askable = [fact.name for fact in FACTS.values() if fact.unit is not Unit.TEXT]
+        askable = [*(fact.name for fact in FACTS.values() if fact.unit is not Unit.TEXT), ATTRIBUTES]
         raise section.error(name, "…", nearest(name, askable))
     if fact.unit is Unit.CODE:
         return Condition(fact, one_of=section.choices(name, fact.codes))
     if fact.unit is Unit.FLAG:
         return Condition(fact, expected=section.flag(name))
     return _range(section.section(name), fact)
+
+
+def _attributes(section: Section) -> tuple[Condition, ...]:
+    """Return conditions on the business's own attributes; none may have the name of a score, which would be read."""
+    for name in section.names:
+        if name in COLUMN_NAMES:
+            raise section.error(name, "…", "an attribute; this is a score: name the attribute otherwise in [customers]")
+    return tuple(Condition(attribute(name), one_of=section.texts(name)) for name in section.names)
 
 
 def _range(section: Section, fact: Fact) -> Condition:

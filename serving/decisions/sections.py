@@ -69,6 +69,14 @@ class Section:
             raise self.error(key, value, "a text")
         return value
 
+    def texts(self, key: str) -> tuple[str, ...]:
+        """Return a list of texts, none empty, in the file's order."""
+        value = self._take(key)
+        words = value if isinstance(value, list) else []
+        if not words or not all(isinstance(word, str) and word.strip() for word in words):
+            raise self.error(key, value, "a list of texts")
+        return tuple(words)
+
     def choice(self, key: str, allowed: Sequence[str]) -> str:
         """Return one of the allowed words."""
         value = self._take(key)
