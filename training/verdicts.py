@@ -1,7 +1,7 @@
 """What a backtest showed: every measure with its interval, every rival in plain words, every slice against chance."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
@@ -59,7 +59,6 @@ FIGURES = (
     Figure("spend", "expected_spend", "actual_spend", AMOUNT_MEASURES, ("rmse", "normalised_gini")),
 )
 ALONE = frozenset(NAMES[model] for model in ("bg_nbd", "mbg_nbd", "plain_lightgbm"))
-THE_BETTER = "the better of BTYD and LightGBM alone"
 
 
 @dataclass(frozen=True)
@@ -153,14 +152,13 @@ def _compared(
 def _against_better(compared: Sequence[Comparison]) -> list[Comparison]:
     """Return for every measure the comparison with the best of `ALONE`."""
     alone = [found for found in compared if found.baseline_name in ALONE]
-    best = [
+    return [
         max(
             (found for found in alone if found.measure == measure),
             key=lambda found: found.baseline if more_is_better(found.measure) else -found.baseline,
         )
         for measure in dict.fromkeys(found.measure for found in alone)
     ]
-    return [replace(found, baseline_name=f"{THE_BETTER} ({found.baseline_name})") for found in best]
 
 
 def _slices(run: Backtest, ours: pd.DataFrame) -> tuple[Slice, ...]:
