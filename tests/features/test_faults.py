@@ -7,12 +7,13 @@ import pytest
 
 from features.records import AsOf
 from features.snapshot import build_snapshot
-from features.sources import read_records
+from features.sources import read_records, records_from_frames
 from perennial.errors import SourceError
 from tests.features.sourcing import COLUMNS, ORDERS, column, from_orders, read_orders, report, write
 
 TESTS = Path(__file__).parents[1]
 PROMISES = {
+    "every row is counted once": "sources_values:test_counts_add_up_whatever_stands_in_the_cells",
     "repeated line_id": "sources_values:test_repeated_line_id_keeps_one_of_equals_and_none_of_conflicting",
     "repeated order id": "faults:test_lines_of_one_order_id_are_one_order_and_two_customers_have_two",
     "returns and cancellations": "faults:test_a_return_is_netted_and_never_a_purchase",
@@ -31,6 +32,8 @@ PROMISES = {
     "empty or header only": "sources_damage:test_unusable_text_file_is_refused_and_named",
     "truncated Parquet": "sources_damage:test_truncated_and_overwritten_parquet_are_refused_whole",
     "byte order mark, delimiter": "sources_damage:test_usual_forms_of_csv_are_read_alike",
+    "wrong delimiter": "sources_damage:test_unusable_text_file_is_refused_and_named",
+    "other encodings, named": "faults:test_the_likely_encoding_is_named",
     "other encodings": "sources_damage:test_another_encoding_is_read_when_the_mapping_says_so",
     "UTF-16": "faults:test_utf_16_is_told_by_its_mark",
     "mojibake": "faults:test_utf_8_is_never_read_as_something_else",
@@ -38,7 +41,7 @@ PROMISES = {
     "renamed column": "sources_file:test_renamed_column_in_one_of_many_files_names_that_file",
     "extra column": "sources_values:test_unused_columns_are_named",
     "changed type": "sources_damage:test_column_of_a_changed_type_is_refused",
-    "one customer, very many orders": "sources_values:test_a_customer_with_very_many_lines_is_flagged",
+    "one customer, very many orders": "faults:test_one_customer_with_very_many_orders_stays_in_memory_and_is_flagged",
     "unseen category": "models/table_columns:test_each_category_has_its_place_and_unknown_values_share_one",
     "unseen category: counted": "models/table_columns:test_what_scoring_says_and_refuses",
     "last scores kept": "perennial/whole_line:test_records_that_end_empty_leave_the_last_scores_in_file_and_store",
@@ -92,6 +95,17 @@ def test_a_late_arrival_leaves_old_snapshots_as_they_were() -> None:
     late = {"ordered_at": "2024-01-10", "known_at": "2024-03-01"}
     pd.testing.assert_frame_equal(snapshot([{}, late]), snapshot([{}]), check_exact=True)
     assert snapshot([{}, late], "2024-03-02").loc["A", "frequency"] == 1.0
+
+
+def test_one_customer_with_very_many_orders_stays_in_memory_and_is_flagged() -> None:
+    minutes = pd.Timestamp("2024-01-01") + pd.to_timedelta(range(100_000), unit="min")
+    orders = pd.DataFrame({"customer_id": "till", "ordered_at": minutes, "amount": 1.0, "order_id": range(100_000)})
+    records = records_from_frames({"orders": orders})
+    assert any("100,000" in note for note in report(records).notes)
+    connection = records.tables["orders"]._find_backend().con
+    connection.execute("SET memory_limit = '200MB'; SET temp_directory = ''")  # and nowhere to spill
+    row = build_snapshot(records, records.as_of()).iloc[0]
+    assert (row.frequency, row.spend_total) == (69, 100_000)
 
 
 EVENTS = {

@@ -304,14 +304,6 @@ def test_zoned_instants_of_every_precision_are_instants(unit: str) -> None:
     assert str(column(records, "ordered_at")[0]) == "2024-07-01 08:00:00"
 
 
-def test_a_customer_with_very_many_lines_is_flagged() -> None:
-    frame = pd.DataFrame(
-        {"customer_id": "till", "ordered_at": pd.Timestamp("2024-01-05"), "amount": 1.0}, range(60_000)
-    )
-    records = records_from_frames({"orders": frame})
-    assert any("60,000" in note for note in report(records).notes)
-
-
 def test_every_contract_table_is_there_with_its_exact_schema() -> None:
     records = from_orders([{}])
     for name, table in TABLES.items():
