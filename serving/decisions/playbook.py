@@ -76,6 +76,17 @@ class Action:
         """Whether it can only be judged against a margin."""
         return self.contact_cost + self.offer_cost + self.discount_rate > 0
 
+    @property
+    def costs(self) -> str:
+        """Money and a person's time for each contact, in words."""
+        money = self.contact_cost + self.offer_cost
+        parts = [f"{money:g} per contact"] if money else []
+        if self.discount_rate:
+            parts.append(f"{self.discount_rate:.0%} off")
+        if self.deadline_hours is not None:
+            parts.append(f"{self.staff_minutes:g} min of a person within {self.deadline_hours:g} h")
+        return ", ".join(parts) or "no cost"
+
 
 @dataclass(frozen=True, slots=True)
 class Cap:
@@ -291,29 +302,9 @@ def describe(playbook: Playbook) -> list[str]:
 
 
 def _describe(action: Action) -> str:
-    asked = ", ".join(_asked(condition) for condition in action.conditions)
+    asked = ", ".join(map(str, action.conditions))
     return (
-        f"  {action.id} ({action.kind}, {'/'.join(action.channels)}; {_costs(action)}): "
+        f"  {action.id} ({action.kind}, {'/'.join(action.channels)}; {action.costs}): "
         f"{action.title['en']} / {action.title['zh']}, when {asked}; keeps {action.churn_reduction:.1%} of the money "
         f"at risk, adds {action.spend_lift:.1%} spend ({action.evidence}: {action.source})"
     )
-
-
-def _costs(action: Action) -> str:
-    money = action.contact_cost + action.offer_cost
-    parts = [f"{money:g} per contact"] if money else []
-    if action.discount_rate:
-        parts.append(f"{action.discount_rate:.0%} off")
-    if action.deadline_hours is not None:
-        parts.append(f"{action.staff_minutes:g} min of a person within {action.deadline_hours:g} h")
-    return ", ".join(parts) or "no cost"
-
-
-def _asked(condition: Condition) -> str:
-    name = condition.fact.name
-    if condition.one_of:
-        return f"{name} is {' or '.join(condition.one_of)}"
-    if condition.expected is not None:
-        return name if condition.expected else f"not {name}"
-    limits = (("≥", condition.at_least), ("≤", condition.at_most))
-    return f"{name} {' and '.join(f'{sign} {limit:g}' for sign, limit in limits if limit is not None)}"

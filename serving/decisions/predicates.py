@@ -90,6 +90,15 @@ class Condition:
             held &= values <= self.at_most
         return np.asarray(held, dtype=bool)
 
+    def __str__(self) -> str:
+        name = self.fact.name
+        if self.one_of:
+            return f"{name} is {' or '.join(self.one_of)}"
+        if self.expected is not None:
+            return name if self.expected else f"not {name}"
+        limits = (("≥", self.at_least), ("≤", self.at_most))
+        return f"{name} {' and '.join(f'{sign} {limit:g}' for sign, limit in limits if limit is not None)}"
+
 
 def _column(frame: pd.DataFrame, name: str, *, numeric: bool = True) -> Values:
     if numeric:

@@ -9,10 +9,10 @@ from perennial.errors import PlaybookError
 
 
 def nearest(word: str, allowed: Sequence[str]) -> str:
-    """Return what is allowed, with the nearest match first when there is one."""
+    """Return what is allowed, and the nearest match where there is one, to stand after "expected"."""
     match = get_close_matches(word, allowed, n=1, cutoff=0.6)
-    hint = f"did you mean {match[0]!r}? " if match else ""
-    return f"{hint}allowed: {', '.join(allowed) or 'nothing'}"
+    hint = f"; did you mean {match[0]!r}?" if match else ""
+    return f"one of {', '.join(allowed) or 'nothing'}{hint}"
 
 
 class Section:
@@ -88,7 +88,7 @@ class Section:
         """Return a list of allowed words, in the file's order."""
         value = self._take(key)
         if not isinstance(value, list) or not value:
-            raise self.error(key, value, f"a list; {nearest(str(value), allowed)}")
+            raise self.error(key, value, f"a list, each {nearest(str(value), allowed)}")
         for word in value:
             if word not in allowed:
                 raise self.error(key, word, nearest(str(word), allowed))
@@ -99,7 +99,7 @@ class Section:
         known = list(dict.fromkeys([*self._asked, *allowed]))
         for key, value in self._data.items():
             if key not in known:
-                raise self.error(key, value, f"no such key; {nearest(key, known)}")
+                raise self.error(key, value, f"another key, {nearest(key, known)}")
 
     def _take(self, key: str, default: object = None) -> Any:
         self._asked.append(key)
