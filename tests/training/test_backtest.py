@@ -1,6 +1,7 @@
 """Rolling origins: nobody knows the future, every window is closed, and the verdicts can go both ways."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from perennial.errors import InsufficientData
 from perennial.settings import Settings
 from training.backtest import COLUMNS, Backtest, backtest, plan_backtest
-from training.backtest_files import FIGURES, PAGE, PICTURES, PREDICTIONS, write_backtest
+from training.backtest_files import FIGURES, PAGE, PICTURES, PREDICTIONS, to_json, write_backtest
 from training.metrics import Verdict
 from training.rivals import OURS, PREDICTED, RIVALS
 from training.verdicts import Verdicts, judge
@@ -136,6 +137,13 @@ def test_files_hold_every_figure_and_the_page_needs_no_network(run, tmp_path):
     assert page.count("Holm-corrected") == 2
     for comparison in verdicts.comparisons:
         assert f"{comparison.difference.low:+.3f}" in page
+
+
+def test_a_list_on_which_nobody_became_overdue_has_no_days_of_warning(run):
+    verdicts = judge(run, seed=7)
+    nobody = [replace(found, lead_days=(np.nan,) * 3) for found in verdicts.warnings]
+    figures = json.loads(to_json(run, replace(verdicts, warnings=nobody), "perennial backtest"))
+    assert all(found["lead_days"] == [None, None, None] for found in figures["early_warning"])
 
 
 def _fields(run: Backtest) -> dict[str, object]:
