@@ -5,9 +5,12 @@ learn from what was known, and are judged on what followed: the share of custome
 between the 5th and 95th percentile (``plain``: bounds included, so more than 0.90 for counts; ``shared``: a step of the
 distribution that crosses a bound counts in part, as in the randomised probability integral transform, so 0.90 is
 right), ten shares of that transform (0.1 each is right), and whether the totals of all customers lay in their interval.
-The naive total is that of the window before, with an interval learned from its own errors in the same closed windows
-(the window of a year before, where a log has it, is off by 40 to 90 %: cohorts age). The last line sums up;
-``naive_width_holding_as_often`` is the mean width of the naive intervals stretched until as many hold as ours.
+The last line sums up, with 95 % intervals over origins, and holds the totals against naive rules: what came in the
+window before, what customers known at its start bought in it, and (seasonal) the window before times what the same
+weeks a year before were to the weeks before them, where the log has that year. The naive interval is the narrowest
+constant one, in logs, of the best of these rules that would have held at as many origins as ours did. Rule and width
+are chosen in hindsight, ours are not, so ``ratio`` favours the naive; ``ratio_both_in_hindsight`` stretches ours to
+just hold as well.
 Grocery has no amounts: they are drawn, and only its orders tell anything.
 """
 
@@ -20,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from benchmarks.ablation_sets import DATA, ONLINE_RETAIL
 from features.engine import fetch
@@ -28,7 +32,7 @@ from features.records import Records
 from features.snapshot import build_snapshot
 from features.sources import read_records
 from models.clv import ClvModel
-from models.outlook import TAILS, Common
+from models.outlook import TAILS
 from perennial.settings import settings
 from perennial.shipped import unpack
 from training.backtest import plan_backtest
@@ -73,22 +77,33 @@ class Total:
         return float(2 * abs(np.log(self.came / np.sqrt(self.low * self.high))) / self.width)
 
 
+@dataclass(frozen=True)
+class Judged:
+    """One origin: what is printed of it, the drawn ranks of orders and spend (n_customers,), and the totals.
+
+    ``naive`` are totals of orders by rule.
+    """
+
+    origin: str
+    figures: dict[str, object]
+    inside: tuple[Floats, Floats]
+    ranks: tuple[Floats, Floats]
+    orders: Total
+    spend: Total
+    naive: dict[str, float]
+
+
 def main() -> None:
     """Print every origin, then all together."""
     name, days, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     command = f"python -m benchmarks.coverage {name} {days} {count}"
     told = {"records": name, "horizon_days": days, "seed": SEED, "command": command}
     with tempfile.TemporaryDirectory() as folder:
-        records = _records(name, Path(folder))
-        ours, naive, shares = [], [], []
-        for origin, figures, total, rule in _judged(records, days, count):
-            ours.append(total)
-            naive.append(rule)
-            shares.append([figures["orders_shared"], figures["spend_shared"]])
-            _say(told | {"origin": origin} | figures)
-    orders, spend = np.array(shares, dtype=np.float64).mean(axis=0)
-    both = {"orders_shared": _rounded(orders), "spend_shared": _rounded(spend)}
-    _say(told | {"origin": "all", "origins": len(ours)} | both | {"totals": _compared(ours, naive)})
+        judged = []
+        for one in _judged(_records(name, Path(folder)), days, count):
+            judged.append(one)
+            _say(told | {"origin": one.origin} | one.figures)
+    _say(told | {"origin": "all", "origins": len(judged)} | _pooled(judged))
 
 
 def _say(figures: dict[str, object]) -> None:
@@ -112,7 +127,7 @@ def _records(name: str, folder: Path) -> Records:
     return read_records(source)
 
 
-def _judged(records: Records, days: int, count: int) -> Iterator[tuple[str, dict[str, object], Total, Total]]:
+def _judged(records: Records, days: int, count: int) -> Iterator[Judged]:
     fits = plan_backtest(records, records.as_of(), days, count)
     moments = {moment for fit in fits for moment in (*fit.cutoffs, fit.closed_until)}
     snapshot = build_snapshot(records, sorted(moments, key=lambda moment: moment.instant))
@@ -121,33 +136,43 @@ def _judged(records: Records, days: int, count: int) -> Iterator[tuple[str, dict
     for fit in fits:
         learned = with_labels(snapshot, records, fit.cutoffs, fit.window_days, fit.closed_until)
         came = with_labels(snapshot, records, [fit.closed_until], days, records.as_of())
-        model, churn = _fitted(fit, learned, came, days)
-        orders, spend = (came[f"actual_{amount}"].to_numpy(dtype=np.float64) for amount in ("orders", "spend"))
-        outlook, spread = model.outlook(came, horizon_days=days, churn_probability=churn), model.spread_.over(days)
-        sums = model.predict_totals(came, horizon_days=days, churn_probability=churn).iloc[0]
-        ours = Total(float(orders.sum()), sums["orders_low"], sums["orders_high"])
-        money = Total(float(spend.sum()), sums["spend_low"], sums["spend_high"])
-        rule = _naive(daily, learned, fit, days, ours.came)
-        order_ranks = spread.order_probability(outlook, orders - 1), spread.order_probability(outlook, orders)
-        paid = np.where(spend > 0, spend, -1.0)
-        spend_ranks = spread.value_probability(outlook, paid), spread.value_probability(outlook, np.maximum(spend, 0.0))
-        classes = np.minimum(came["frequency"].to_numpy(dtype=np.int64), 8)
-        figures = {
-            "customers": len(came),
-            **_shares("orders", orders, spread.order_range(outlook), order_ranks),
-            **_shares("spend", spend, spread.value_range(outlook), spend_ranks),
-            "orders_by_frequency": {
-                label: _rounded(_inside(*(ends[classes == number] for ends in order_ranks)).mean())
-                for number, label in ((0, "0"), (1, "1"), (3, "3"), (8, "8 and more"))
-                if (classes == number).any()
-            },
-            "total_orders": [*map(_rounded, (ours.low, sums["orders"], ours.high, ours.came)), ours.holds],
-            "total_spend": [*map(_rounded, (money.low, sums["spend"], money.high, money.came)), money.holds],
-            "naive_orders": [*map(_rounded, (rule.low, rule.high)), rule.holds],
-            "family": model.purchases_.family,
-            "windows": len(model.spread_.order_errors),
-        }
-        yield str(fit.closed_until.day), figures, ours, rule
+        known = rows_at(learned, [fit.calibration])["actual_orders"].sum() * days / fit.window_days
+        naive = {"known": float(known), **_naive(daily, pd.Timestamp(fit.closed_until.day), days)}
+        yield _one(fit, came, *_fitted(fit, learned, came, days), days, naive)
+
+
+def _one(fit: Fit, came: pd.DataFrame, model: ClvModel, churn: Floats, days: int, naive: dict[str, float]) -> Judged:
+    orders, spend = (came[f"actual_{amount}"].to_numpy(dtype=np.float64) for amount in ("orders", "spend"))
+    outlook, spread = model.outlook(came, horizon_days=days, churn_probability=churn), model.spread_.over(days)
+    sums = model.predict_totals(came, horizon_days=days, churn_probability=churn).iloc[0]
+    totals = [
+        Total(float(amount.sum()), sums[f"{name}_low"], sums[f"{name}_high"])
+        for name, amount in (("orders", orders), ("spend", spend))
+    ]
+    order_ends = spread.order_probability(outlook, orders - 1), spread.order_probability(outlook, orders)
+    paid = np.where(spend > 0, spend, -1.0)
+    spend_ends = spread.value_probability(outlook, paid), spread.value_probability(outlook, np.maximum(spend, 0.0))
+    inside, ranks = (_inside(*order_ends), _inside(*spend_ends)), (_drawn(*order_ends), _drawn(*spend_ends))
+    classes = np.minimum(came["frequency"].to_numpy(dtype=np.int64), 8)
+    figures = {
+        "customers": len(came),
+        **_shares("orders", orders, spread.order_range(outlook), inside[0], ranks[0]),
+        **_shares("spend", spend, spread.value_range(outlook), inside[1], ranks[1]),
+        "orders_by_frequency": {
+            label: _rounded(inside[0][classes == number].mean())
+            for number, label in ((0, "0"), (1, "1"), (3, "3"), (8, "8 and more"))
+            if (classes == number).any()
+        },
+        **{
+            f"total_{name}": [*map(_rounded, (total.low, sums[name], total.high, total.came)), total.holds]
+            for name, total in zip(("orders", "spend"), totals, strict=True)
+        },
+        "naive_orders": {rule: _rounded(total) for rule, total in naive.items()},
+        "family": model.purchases_.family,
+        "windows": len(model.spread_.order_errors),
+        "season_seen": model.spread_.season_seen,
+    }
+    return Judged(str(fit.closed_until.day), figures, inside, ranks, totals[0], totals[1], naive)
 
 
 def _fitted(fit: Fit, learned: pd.DataFrame, today: pd.DataFrame, days: int) -> tuple[ClvModel, Floats]:
@@ -166,45 +191,69 @@ def _inside(below: Floats, upto: Floats) -> Floats:
     return np.where(upto > below, np.clip(part, 0, 1), ((below >= low) & (below <= high)).astype(np.float64))
 
 
-def _shares(name: str, came: Floats, ends: tuple[Floats, Floats], ranks: tuple[Floats, Floats]) -> dict[str, object]:
+def _drawn(below: Floats, upto: Floats) -> Floats:
+    """Return a rank of each outcome, drawn from those that its step takes up, (n,)."""
     rng = np.random.default_rng(SEED)
-    drawn = ranks[0] + rng.random(len(came)) * (ranks[1] - ranks[0])
+    return np.asarray(below + rng.random(len(below)) * (upto - below))
+
+
+def _shares(name: str, came: Floats, ends: tuple[Floats, Floats], inside: Floats, ranks: Floats) -> dict[str, object]:
     return {
         f"{name}_plain": _rounded(((came >= ends[0]) & (came <= ends[1])).mean()),
-        f"{name}_shared": _rounded(_inside(*ranks).mean()),
-        f"{name}_below": _rounded((drawn < TAILS[0]).mean()),
-        f"{name}_above": _rounded((drawn > TAILS[1]).mean()),
-        f"{name}_pit": [_rounded(share) for share in np.histogram(drawn, 10, (0, 1))[0] / len(came)],
+        f"{name}_shared": _around(inside),
+        f"{name}_below": _rounded((ranks < TAILS[0]).mean()),
+        f"{name}_above": _rounded((ranks > TAILS[1]).mean()),
+        f"{name}_pit": _tenths(ranks),
     }
 
 
-def _naive(daily: "pd.Series[int]", learned: pd.DataFrame, fit: Fit, days: int, came: float) -> Total:
-    """Return the total of the window before with its interval."""
-    errors = []
-    for cutoff in fit.cutoffs:
-        rows = rows_at(learned, [cutoff])
-        followed = max(float(rows["actual_orders"].sum()), 1.0)
-        errors.append(float(np.log(followed / _before(daily, pd.Timestamp(cutoff.day), fit.window_days))))
-    common = Common.of(errors, max(1.0, days / fit.window_days))
-    return Total(came, *common.range(_before(daily, pd.Timestamp(fit.closed_until.day), days), 0.0))
+def _tenths(ranks: Floats) -> list[float]:
+    return [_rounded(share) for share in np.histogram(ranks, 10, (0, 1))[0] / len(ranks)]
 
 
-def _before(daily: "pd.Series[int]", cutoff: pd.Timestamp, days: int) -> float:
-    start = cutoff - pd.Timedelta(days=days)
-    return float(max(daily[(daily.index >= start) & (daily.index < cutoff)].sum(), 1))
+def _around(values: Floats) -> list[float]:
+    """Return the mean with its 95 % interval."""
+    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0.0
+    return [_rounded(values.mean() + step) for step in (0.0, -half, half)]
 
 
-def _compared(ours: list[Total], naive: list[Total]) -> dict[str, object]:
-    held = sum(total.holds for total in ours)
-    width, naive_width = (float(np.mean([total.width for total in some])) for some in (ours, naive))
-    stretch = sorted(total.strain for total in naive)[held - 1] if held else float("nan")
+def _naive(daily: "pd.Series[int]", day: pd.Timestamp, days: int) -> dict[str, float]:
+    """Return the totals of orders that need no model."""
+    window, year = pd.Timedelta(days=days), day - pd.Timedelta(days=364)
+    before, seen = _sum(daily, day - window, day), year - window >= daily.index[0]
+    season = _sum(daily, year, year + window) / _sum(daily, year - window, year) if seen else 1.0
+    return {"before": before, "seasonal": before * season}
+
+
+def _sum(daily: "pd.Series[int]", start: pd.Timestamp, end: pd.Timestamp) -> float:
+    return float(max(daily[(daily.index >= start) & (daily.index < end)].sum(), 1))
+
+
+def _pooled(judged: list[Judged]) -> dict[str, object]:
+    told: dict[str, object] = {}
+    for at, name in enumerate(("orders", "spend")):
+        told[f"{name}_shared"] = _around(np.array([one.inside[at].mean() for one in judged]))
+        told[f"{name}_pit"] = _tenths(np.concatenate([one.ranks[at] for one in judged]))
+    spend = [one.spend for one in judged]
+    paid = {"held": sum(total.holds for total in spend), "width": _rounded(np.mean([total.width for total in spend]))}
+    return told | {"total_orders": _compared(judged), "total_spend": paid}
+
+
+def _compared(judged: list[Judged]) -> dict[str, object]:
+    ours = [one.orders for one in judged]
+    held, width = sum(total.holds for total in ours), float(np.mean([total.width for total in ours]))
+    last = max(held, 1) - 1
+    naive = {
+        rule: 2 * sorted(abs(float(np.log(one.orders.came / one.naive[rule]))) for one in judged)[last]
+        for rule in judged[0].naive
+    }
+    narrowest = min(naive.values())
     return {
         "held": held,
         "width": _rounded(width),
-        "naive_held": sum(total.holds for total in naive),
-        "naive_width": _rounded(naive_width),
-        "naive_width_holding_as_often": _rounded(naive_width * stretch),
-        "ratio": _rounded(width / (naive_width * stretch)),
+        "naive_width": {rule: _rounded(needed) for rule, needed in naive.items()},
+        "ratio": _rounded(width / narrowest),
+        "ratio_both_in_hindsight": _rounded(width * sorted(total.strain for total in ours)[last] / narrowest),
     }
 
 

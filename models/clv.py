@@ -88,9 +88,10 @@ class ClvModel:
     spread_ : Spread
         How far outcomes lay from what was expected, in closed windows or by the histories alone.
     anchor_ : (float, float)
-        What orders and spend of the demand model are multiplied by: half way, in logs, to the total that the histories
-        forecast of the customers fitted on. Trees repeat the level of the windows they saw, histories follow ageing.
-        Half way was the nearest of none, half and all on inner origins of CDNOW, grocery and Complete Journey.
+        What forecast orders and spend are multiplied by. Those of the demand model go half way, in logs, to the total
+        that the histories forecast of the customers fitted on: trees repeat the level of the windows they saw,
+        histories follow ageing. Half way was the nearest of none, half and all on inner origins of CDNOW, grocery and
+        Complete Journey. Both then take the level at which closed windows came in (`Spread.levels`).
     """
 
     purchases_: PurchaseModel
@@ -151,12 +152,14 @@ class ClvModel:
 
     def _anchored(self, snapshot: pd.DataFrame) -> tuple[float, float]:
         if self.demand_ is None:
-            return 1.0, 1.0
+            return self.spread_.levels
         days, forecaster = self.demand_.window_days, Forecaster(self.purchases_, self.spend_)
         wanted = self.demand_.predict(snapshot, forecaster, days)
         orders = self.purchases_.predict_purchases(snapshot, horizon_days=days)
         spend = orders * self.spend_.predict_spend(snapshot)
-        return float(np.sqrt(orders.sum() / wanted.orders.sum())), float(np.sqrt(spend.sum() / wanted.spend.sum()))
+        half = np.sqrt([orders.sum() / wanted.orders.sum(), spend.sum() / wanted.spend.sum()])
+        order_level, value_level = self.spread_.levels
+        return float(half[0]) * order_level, float(half[1]) * value_level
 
     def _check_parameters(self) -> None:
         if not 0 < self.horizon_days < np.inf:
@@ -334,13 +337,15 @@ class ClvModel:
         """Return each customer's orders and order value, by the demand model where there is one."""
         orders = self.purchases_.predict_purchases(snapshot, horizon_days=days, alive=alive)
         order_value = self.spend_.predict_spend(snapshot)
+        faster, richer = self.anchor_
         if self.demand_ is None:
-            none, even = self.purchases_.predict_no_purchase(snapshot, horizon_days=days), np.ones(len(orders))
-            return Level(orders, order_value, orders * order_value, even, even, none)
+            pace, worth = np.full(len(orders), faster), np.full(len(orders), richer / faster)
+            none = self.purchases_.predict_no_purchase(snapshot, horizon_days=days) ** faster
+            return Level(orders * pace, order_value, orders * order_value * richer, pace, worth, none)
         found = self.demand_.predict(snapshot, Forecaster(self.purchases_, self.spend_), days)
-        wanted, spent = found.orders * self.anchor_[0], found.spend * self.anchor_[1]
+        wanted, spent = found.orders * faster, found.spend * richer
         pace = wanted / np.maximum(orders, np.finfo(np.float64).tiny)
-        return Level(wanted, order_value, spent, pace, spent / (wanted * order_value), found.none ** self.anchor_[0])
+        return Level(wanted, order_value, spent, pace, spent / (wanted * order_value), found.none**faster)
 
     @property
     def _discount_rate_per_day(self) -> float:

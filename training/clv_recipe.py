@@ -82,6 +82,7 @@ class ClvRecipe(RecordsRecipe[ClvModel]):
                     full["clv"].to_numpy(), model.horizon_days, data.records.currency
                 ),
             },
+            notes=_season(model),
         )
 
     def reference(self, model: ClvModel, data: Data) -> Reference:
@@ -100,10 +101,21 @@ class ClvRecipe(RecordsRecipe[ClvModel]):
             "clv_horizon_days": model.horizon_days,
             "discount_rate_per_year": model.discount_rate_per_year,
             "purchase_model": model.purchases_.family,
+            "season_seen": model.spread_.season_seen,
             "demand_window_days": model.demand_.window_days if model.demand_ else None,
             "purchases": {name: float(value) for name, value in model.purchases_.params_.items()},
             "spend": {name: float(value) for name, value in model.spend_.params_.items()},
         }
+
+
+def _season(model: ClvModel) -> tuple[str, ...]:
+    """Warn where the coming season has never been seen."""
+    if model.spread_.season_seen:
+        return ()
+    return (
+        "less than a year of history: the coming season has not been seen, and the intervals of orders and value are "
+        "wider for it",
+    )
 
 
 def _named(of: str, metrics: Mapping[str, Interval]) -> dict[str, Interval]:

@@ -6,12 +6,14 @@ anything after the cutoff of the fit itself.
 """
 
 from contextlib import suppress
+from dataclasses import replace
 
 import pandas as pd
 
 from models.clv import ClvModel
 from models.demand import DemandModel
 from models.families import CANDIDATES, Family, poisson_deviance
+from models.leave_interval import WHOLE_YEAR_DAYS
 from models.outlook import Spread
 from models.rehearsal import Window, learn_spread
 from perennial.errors import ConvergenceError, InsufficientData
@@ -29,13 +31,13 @@ def fit_value(
 ) -> ClvModel:
     """Fit on the snapshot ``today`` and on labelled rows of windows that had closed by then, which may be none."""
     model = ClvModel(discount_rate_per_year=discount_rate_per_year)
+    season_seen = bool(today["T"].max() >= WHOLE_YEAR_DAYS)
     if learned.empty:
-        return model.fit(today)
+        return model.fit(today, spread=Spread(season_seen=season_seen))
     model.family = _best_family(compare_families(learned, window_days, settings.seed))
     demand = fit_demand(learned, window_days, settings, model.family)
-    return model.fit(
-        today, demand, rehearse(learned, window_days, settings, boosted=demand is not None, family=model.family)
-    )
+    spread = rehearse(learned, window_days, settings, boosted=demand is not None, family=model.family)
+    return model.fit(today, demand, replace(spread, season_seen=season_seen))
 
 
 def fit_demand(
@@ -75,11 +77,12 @@ def rehearse(
 ) -> Spread:
     """Rehearse at every cutoff, the latest ones with what trees would have learned by then.
 
-    Trees that had less than half as many windows to learn from are no rehearsal for today's.
+    Trees that had less than half as many windows to learn from are no rehearsal for today's, nor are histories less
+    than half as long: of Online Retail's first weeks a forecast was off five times over.
     """
     alike: list[Window] = []
     bare: list[Window] = []
-    for cutoff in sorted(learned["as_of"].unique(), reverse=True):
+    for cutoff in _comparable(learned, window_days):
         rows = _thinned(learned[learned["as_of"] == cutoff], MOST_ROWS, settings.seed)
         past = _closed(learned, cutoff, window_days, settings.seed)
         alike_enough = _windows(past, window_days) >= _windows(learned, window_days) / 2
@@ -94,6 +97,13 @@ def rehearse(
         window = Window(model.outlook(rows, horizon_days=window_days), orders, spend)
         (alike if (demand is not None) == boosted else bare).append(window)
     return learn_spread(alike, window_days, bare=bare, seed=settings.seed)
+
+
+def _comparable(learned: pd.DataFrame, window_days: int) -> list[pd.Timestamp]:
+    """Return the cutoffs behind which lies at least half of today's history, latest first."""
+    histories = learned.groupby("as_of")["T"].max()
+    today = histories.iloc[-1] + window_days
+    return sorted(histories.index[histories >= today / 2], reverse=True)
 
 
 def _windows(rows: pd.DataFrame, window_days: int) -> float:

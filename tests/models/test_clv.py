@@ -179,6 +179,14 @@ def test_intervals_cover_what_really_happens(simulated):
     assert missed.mean() < 0.11
 
 
+def test_everybody_is_expected_at_the_level_at_which_closed_windows_came(model, snapshot, prediction):
+    spread = Spread(order_errors=(-0.25,) * 8, value_errors=(-0.5,) * 8)
+    found = ClvModel(family=Family(model.purchases_.family)).fit(snapshot, spread=spread).predict(snapshot)
+    some = prediction["expected_orders"] > 0
+    for name, logs in {"expected_orders": -0.2, "expected_spend": -0.4, "clv": -0.4}.items():
+        np.testing.assert_allclose(found[name][some] / prediction[name][some], np.exp(logs), rtol=1e-9)
+
+
 def test_totals_are_the_sums_by_group_whatever_is_computed_at_once(model, snapshot, prediction, monkeypatch):
     groups = np.where(snapshot["frequency"] > 0, "again", "once")
     totals = model.predict_totals(snapshot, groups, horizon_days=90)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.outlook import KNOTS, Common, Outlook, Ranks, Spread
+from models.outlook import KNOTS, Common, Outlook, Ranks, Spread, level
 from models.rehearsal import Window, learn_spread
 from perennial.errors import ArtefactError
 
@@ -107,11 +107,34 @@ def test_a_sum_is_as_uncertain_as_its_windows_were():
     few = calm.range(10.0, 10.0)
     assert few[1] / few[0] > 2  # ten orders vary by themselves
     unknown = Common.of([], 1.0).range(1000.0, 0.0)
-    assert unknown[1] / unknown[0] > 1.5
+    assert unknown[1] / unknown[0] > 1.4
     far = Common.of([0.1, -0.1, 0.1], 4.0).range(1.0, 0.0)
     near = Common.of([0.1, -0.1, 0.1], 1.0).range(1.0, 0.0)
     assert np.log(far[1] / far[0]) == pytest.approx(2 * np.log(near[1] / near[0]))
     assert calm.range(0.0, 0.0) == (0.0, 0.0)
+
+
+def test_what_every_window_was_off_by_is_served_and_no_longer_doubted():
+    steady, wild = Spread(order_errors=(-0.2,) * 8), Spread(order_errors=(-0.2, 0.2) * 4)
+    assert np.log(steady.levels) == pytest.approx([-0.16, 0.0])
+    assert wild.levels == pytest.approx((1.0, 1.0))
+    assert steady.common(0)[0].deviation < wild.common(0)[0].deviation / 2
+
+
+def test_a_season_never_seen_widens_a_sum():
+    unseen, seen = (Spread(order_errors=(0.1, -0.1), season_seen=known).common(0)[0] for known in (False, True))
+    assert unseen.deviation == pytest.approx(np.sqrt(2) * seen.deviation)
+    assert unseen.windows == seen.windows
+
+
+def test_nine_sums_in_ten_lie_within_whatever_the_level_of_the_windows():
+    rng = np.random.default_rng(4)
+    held = []
+    for windows in (2, 5, 9) * 400:
+        *errors, coming = rng.normal(rng.normal(0, 0.08), 0.06, windows + 1)
+        low, high = Common.of(errors, 1.0).range(np.exp(level(errors)), 0.0)
+        held.append(low <= np.exp(coming) <= high)
+    assert np.mean(held) == pytest.approx(0.90, abs=0.03)
 
 
 def test_windows_forecast_by_histories_alone_tell_of_sums_only():

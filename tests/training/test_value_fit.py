@@ -1,5 +1,6 @@
 """The value engine rehearsed at past cutoffs: what it learns of its own errors, and that it never looks ahead."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -40,7 +41,7 @@ def test_every_closed_window_tells_how_far_the_total_was_off(model):
 def test_intervals_of_what_is_served_hold_later(model, today):
     found = model.predict(today, horizon_days=WINDOW)
     inside = today["actual_orders"].between(found["expected_orders_low"], found["expected_orders_high"])
-    assert 0.88 < inside.mean() < 0.97  # counts are whole: a little more than 0.90
+    assert 0.88 < inside.mean() < 0.98  # counts are whole and the season is new: a little more than 0.90
 
 
 def test_a_rehearsal_does_not_know_what_came_after_its_cutoff(learned):
@@ -52,6 +53,19 @@ def test_a_rehearsal_does_not_know_what_came_after_its_cutoff(learned):
     )
     assert spoiled[0] > ours[0] + 1
     assert spoiled[1:] == ours[1:]
+
+
+def test_a_history_less_than_half_as_long_is_no_rehearsal(learned):
+    first = learned["as_of"] == learned["as_of"].min()
+    share = learned[["recency", "T"]].mul(np.where(first, 0.3, 1.0), axis=0)
+    found = rehearse(learned.assign(**share), WINDOW, Settings(), boosted=False, family=Family("mbg_nbd"))
+    assert len(found.order_errors) == CUTOFFS - 1
+
+
+def test_a_history_of_less_than_a_year_has_not_seen_every_season(learned, today, model):
+    longer = today.assign(T=today["T"] + 100)
+    assert not model.spread_.season_seen
+    assert fit_value(learned[:0], longer, WINDOW, Settings(), 0.1).spread_.season_seen
 
 
 def test_families_are_compared_on_windows_that_followed(learned):
