@@ -235,7 +235,10 @@ def _pooled(judged: list[Judged]) -> dict[str, object]:
         told[f"{name}_shared"] = _around(np.array([one.inside[at].mean() for one in judged]))
         told[f"{name}_pit"] = _tenths(np.concatenate([one.ranks[at] for one in judged]))
     spend = [one.spend for one in judged]
-    paid = {"held": sum(total.holds for total in spend), "width": _rounded(np.mean([total.width for total in spend]))}
+    paid = {
+        "held": sum(total.holds for total in spend),
+        "width": _rounded(float(np.mean([total.width for total in spend]))),
+    }
     return told | {"total_orders": _compared(judged), "total_spend": paid}
 
 
