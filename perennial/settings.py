@@ -44,6 +44,11 @@ class Settings(BaseSettings):
         return self.home / "scored"
 
     @property
+    def cards(self) -> Path:
+        """Folder of model cards, one page and one text for each registered version."""
+        return self.home / "cards"
+
+    @property
     def shelf(self) -> Path:
         """Folder of published champions: what serving reads instead of the registry."""
         return self.home / "models"

@@ -14,12 +14,12 @@ from models.churn import SHAPE, ChurnModel
 from models.definition import Definition
 from models.leave_interval import COVERAGE, GROUP
 from models.reference import Reference
-from models.sufficiency import BOOSTING_MIN_CUSTOMERS, BOOSTING_MIN_RARER
+from models.sufficiency import BOOSTING_MIN_CUSTOMERS, BOOSTING_MIN_RARER, Sufficiency, churn_sufficiency
 from models.trees import Boosting
 from perennial.settings import Settings
 from training import plots
 from training.baselines import RECENCY_RULE, RecencyRule, recency_score
-from training.dataset import ROWS_WORTH_THREADS, Data, Fit, Plan
+from training.dataset import ROWS_WORTH_THREADS, Data, Fit, Plan, days_for_a_fit
 from training.drift import leant_on, reference
 from training.fairness import judge_groups
 from training.metrics import CHURN_MEASURES, Floats, compare, evaluate
@@ -37,6 +37,7 @@ class ChurnRecipe(RecordsRecipe[ChurnModel]):
     name = "churn"
     ranking = "auc"
     chance = 0.5
+    says = "churn_probability"
     gated_by = ("log_loss", "calibration_error")
     parts_gated_by = "log_loss"
     labels = "needed"
@@ -136,6 +137,10 @@ class ChurnRecipe(RecordsRecipe[ChurnModel]):
         return leant_on(
             reference(data.latest, data.final, features, "churn_probability", model.predict_proba), model, data.latest
         )
+
+    def sufficiency(self, model: ChurnModel, data: Data) -> Sufficiency:
+        """Grade what the trees and the purchases model had to learn from."""
+        return churn_sufficiency(asdict(model.facts_), data.horizon_days, whole_days=days_for_a_fit(data.horizon_days))
 
     def facts(self, model: ChurnModel, data: Data) -> dict[str, Any]:
         """Return the definition, the grade and the cutoffs."""

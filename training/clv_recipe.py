@@ -8,11 +8,13 @@ import pandas as pd
 
 from models.clv import ClvModel
 from models.reference import Reference
+from models.sufficiency import Sufficiency
 from training import tracking, value_plots
 from training.baselines import AVERAGE_RULE, average_orders, average_spend
-from training.dataset import Data
+from training.dataset import Data, first_day
 from training.drift import reference
 from training.metrics import AMOUNT_MEASURES, Floats, Interval, compare, coverage, evaluate
+from training.readiness import value_readiness
 from training.recipes import RecordsRecipe, Report
 from training.transform import transform
 from training.value_fit import fit_value
@@ -24,6 +26,7 @@ class ClvRecipe(RecordsRecipe[ClvModel]):
     name = "clv"
     ranking = "spend_normalised_gini"
     chance = 0.0
+    says = "expected_spend"
     gated_by = ("rmse", "normalised_gini")
     parts_gated_by = "rmse"
     labels = "used"
@@ -92,6 +95,11 @@ class ClvRecipe(RecordsRecipe[ClvModel]):
             return model.predict_spend(rows, horizon_days=data.horizon_days)
 
         return reference(data.latest, data.final, (), "expected_spend", spend)
+
+    def sufficiency(self, model: ClvModel, data: Data) -> Sufficiency:
+        """Grade the histories that purchases and spend are fitted on."""
+        history_days = (data.end.day - first_day(data.records)).days
+        return value_readiness(data.records, data.end, data.horizon_days, history_days)
 
     def facts(self, model: ClvModel, data: Data) -> dict[str, Any]:
         """Return the fitted parameters and what a value means."""

@@ -36,7 +36,7 @@ def decide(
         return Decision(False, f"{'; '.join(report.suspects)}; {_by_hand(recipe)}")
 
     def read(beside: str | None) -> Artefact:
-        return read_artefact(registry.fetch(champion, folder / f"champion_{beside}", beside), recipe.kind)
+        return read_artefact(registry.fetch(champion, folder / (beside or "model"), beside), recipe.kind)
 
     name = f"champion {champion.number}"
     try:

@@ -168,6 +168,18 @@ class Data:
             frames |= {"training": self.final, "judged": self.judged}
         return {context: Used(fingerprint(rows), _profile(rows)) for context, rows in frames.items()}
 
+    def described(self) -> dict[str, str]:
+        """Say for people which records they are."""
+        orders = self.records.tables["orders"]
+        lines = int(orders.filter(orders.ordered_at < self.end.naive_utc).count().to_pyarrow().as_py())
+        return {
+            "records": self.records.name,
+            "period": f"{first_day(self.records)} to {self.end.earlier(1, self.records.timezone).day}",
+            "order lines": f"{lines:,}",
+            "customers": f"{len(self.latest):,}",
+            "labelled rows": f"{len(self.final):,}",
+        }
+
     def about(self) -> dict[str, Any]:
         """Return facts for the artefact, in plain JSON."""
         return {

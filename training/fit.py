@@ -5,6 +5,7 @@ import platform
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from features.records import AsOf, Records
 from models.artefact import read_artefact, require_plain_name, write_artefact
 from models.definition import Definition
+from models.reference import Reference
 from models.retention_offer import RetentionOffer
 from perennial.errors import RegistryError
 from perennial.settings import Settings, settings
@@ -22,7 +24,8 @@ from training.contest import SUSPECTS, decide
 from training.dataset import gather
 from training.labelled import Question, read_labelled
 from training.lock import training_lock
-from training.metrics import Comparison, Interval, Verdict, spoken
+from training.metrics import Comparison, Floats, Interval, Verdict, spoken
+from training.model_card import Learned, ModelCard, keep_card
 from training.promote import JUDGED_PATH, MODEL_PATH, Decision, settle
 from training.recipes import Ground, Recipe, RecordsRecipe, Report
 from training.registry import Registry, Run, Version
@@ -33,6 +36,7 @@ Progress = Callable[[str], None]
 RECIPES: Mapping[str, type[RecordsRecipe[Any]]] = {
     recipe.name: recipe for recipe in (ChurnRecipe, ClvRecipe, SegmentsRecipe)
 }
+SOURCE = "mlflow.source.name"  # what MLflow's table of runs shows as a run's source
 RESERVED = (*RECIPES, "uplift", "all")
 
 
@@ -54,6 +58,7 @@ class TrainingResult:
     fingerprint: str
     digest: str
     run_id: str
+    card: Path
 
     @property
     def metrics(self) -> Mapping[str, Interval]:
@@ -79,15 +84,16 @@ class TrainingResult:
             + ", ".join(f"{spoken(name)} {value}" for name, value in list(self.metrics.items())[:4]),
             *(f"  {comparison}" for comparison in self.comparisons),
             *(f"  {note}" for note in self.report.notes),
+            f"  model card → {self.card}",
         ]
         return "\n".join(lines)
 
 
 def train_all(
-    records: Records, as_of: AsOf, horizon_days: int, *, progress: Progress | None = None
+    records: Records, as_of: AsOf, horizon_days: int, *, progress: Progress | None = None, command: str = ""
 ) -> tuple[TrainingResult, ...]:
     """Train every model on everything before ``as_of``."""
-    return train(tuple(RECIPES), records, as_of, horizon_days, progress=progress)
+    return train(tuple(RECIPES), records, as_of, horizon_days, progress=progress, command=command)
 
 
 def train(
@@ -99,10 +105,12 @@ def train(
     definition: Definition = Definition.NO_PURCHASE,
     search_trials: int = 0,
     progress: Progress | None = None,
+    command: str = "",
 ) -> tuple[TrainingResult, ...]:
     """Train some of ``RECIPES`` on everything before ``as_of``, from one pass over the records.
 
-    ``definition`` is what churn means; ``search_trials`` shapes of its trees are tried (`training.search`).
+    ``definition`` is what churn means; ``search_trials`` shapes of its trees are tried (`training.search`);
+    ``command`` is what a person types for the same, for the model card.
     """
     config, say = settings(), progress or (lambda _: None)
     with training_lock(config.home, f"training of {', '.join(names)}"):
@@ -114,11 +122,11 @@ def train(
         data = gather(records, as_of, horizon_days, needs_labels=needs_labels, definition=definition)
         say("opening the model registry")
         registry = Registry(config.mlflow_uri)
-        return tuple(run_job(recipe, data, registry, config, say) for recipe in recipes)
+        return tuple(run_job(recipe, data, registry, config, say, command) for recipe in recipes)
 
 
 def train_table(
-    name: str, question: Question, offer: RetentionOffer, *, progress: Progress | None = None
+    name: str, question: Question, offer: RetentionOffer, *, progress: Progress | None = None, command: str = ""
 ) -> TrainingResult:
     """Train a churn model of a labelled table under a name of its own."""
     config, say = settings(), progress or (lambda _: None)
@@ -129,40 +137,41 @@ def train_table(
         table = read_labelled(question, config.seed)
         say("opening the model registry")
         registry = Registry(config.mlflow_uri)
-        return run_job(TableChurnRecipe(config, name, offer), table, registry, config, say)
+        return run_job(TableChurnRecipe(config, name, offer), table, registry, config, say, command)
 
 
 def run_job(
-    recipe: Recipe[Any, Ground], data: Ground, registry: Registry, config: Settings, say: Progress
+    recipe: Recipe[Any, Ground],
+    data: Ground,
+    registry: Registry,
+    config: Settings,
+    say: Progress,
+    command: str = "",
 ) -> TrainingResult:
     """Train one model in one run; the caller holds the home's lock."""
     here = _here(config)
     registry.bury_dead_runs(recipe.name, here)
-    title = f"{recipe.name} {data.title}"
-    with registry.run(recipe.name, title, {**data.tags, **here}) as run, tempfile.TemporaryDirectory() as folder:
-        fingerprint = _log_data(run, recipe, data)
-        say(f"{recipe.name}: fitting and judging on {data.judged_on}")
-        judged = recipe.fit(data, final=False)
-        prediction = recipe.predict(judged, data.heldout, data)
-        report = recipe.report(judged, data, prediction)
-        say(f"{recipe.name}: fitting again with everything")
-        final = recipe.fit(data, final=True)
-        meta = _meta(recipe, data, report, fingerprint)
-        facts = recipe.facts(final, data)
-        known = recipe.reference(final, data)
-        files = recipe.files(final) | (known.to_files() if known else {})
-        artefact = write_artefact(
-            Path(folder) / MODEL_PATH, recipe.kind, files, {**meta, **facts, **data.closed(final=True)}
+    title, tags = f"{recipe.name} {data.title}", {**data.tags, **here, SOURCE: command or "train"}
+    with registry.run(recipe.name, title, tags) as run, tempfile.TemporaryDirectory() as folder:
+        fitted = _fit(recipe, data, _log_data(run, recipe, data), say)
+        artefact = _keep(run, recipe, data, fitted, Path(folder))
+        decision = decide(
+            recipe, fitted.final, data, fitted.prediction, fitted.report, registry, Path(folder) / "champion"
         )
-        earlier = write_artefact(
-            Path(folder) / JUDGED_PATH, recipe.kind, recipe.files(judged), {**meta, **data.closed(final=False)}
+        version = _register(registry, run, recipe, data, fitted.report, decision)
+        card = ModelCard(
+            of=_learned(recipe, data, fitted),
+            version=version.number,
+            promoted=decision.promoted,
+            reason=decision.reason,
+            report=fitted.report,
+            digest=read_artefact(artefact, recipe.kind).digest,
+            run_id=run.run_id,
+            command=command,
         )
-        _log_fit(run, report, {**meta, **facts}, {MODEL_PATH: artefact, JUDGED_PATH: earlier})
-        run.log_files("search", recipe.trail())
-        decision = decide(recipe, final, data, prediction, report, registry, Path(folder))
-        version = _register(registry, run, recipe, data, report, decision)
+        run.log_files("card", card.to_files())
+        page = keep_card(config.cards, card)
         settle(registry, version, artefact, decision, config)
-        digest = read_artefact(artefact, recipe.kind).digest
     return TrainingResult(
         name=recipe.name,
         version=version.number,
@@ -170,10 +179,65 @@ def run_job(
         reason=decision.reason,
         judged_on=data.judged_on,
         customers=data.customers,
-        report=report,
-        fingerprint=fingerprint,
-        digest=digest,
+        report=fitted.report,
+        fingerprint=fitted.facts["fingerprint"],
+        digest=card.digest,
         run_id=run.run_id,
+        card=page,
+    )
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """Both fits of a recipe; ``meta`` is what the artefacts of both say, ``facts`` what else the final one's does."""
+
+    judged: Any
+    prediction: Floats
+    report: Report
+    final: Any
+    known: Reference | None
+    meta: Mapping[str, Any]
+    facts: Mapping[str, Any]
+
+
+def _fit(recipe: Recipe[Any, Ground], data: Ground, fingerprint: str, say: Progress) -> _Fitted:
+    say(f"{recipe.name}: fitting and judging on {data.judged_on}")
+    judged = recipe.fit(data, final=False)
+    prediction = recipe.predict(judged, data.heldout, data)
+    report = recipe.report(judged, data, prediction)
+    say(f"{recipe.name}: fitting again with everything")
+    final = recipe.fit(data, final=True)
+    meta = _meta(recipe, data, report, fingerprint)
+    facts = meta | recipe.facts(final, data)
+    return _Fitted(judged, prediction, report, final, recipe.reference(final, data), meta, facts)
+
+
+def _keep(run: Run, recipe: Recipe[Any, Ground], data: Ground, fitted: _Fitted, folder: Path) -> Path:
+    """Write and log the artefacts of both fits and what was measured; return the final one's folder."""
+    files = recipe.files(fitted.final) | (fitted.known.to_files() if fitted.known else {})
+    about = {**fitted.facts, **data.closed(final=True)}
+    artefact = write_artefact(folder / MODEL_PATH, recipe.kind, files, about)
+    earlier = write_artefact(
+        folder / JUDGED_PATH, recipe.kind, recipe.files(fitted.judged), {**fitted.meta, **data.closed(final=False)}
+    )
+    _log_fit(run, fitted.report, fitted.facts)
+    run.log_model(MODEL_PATH, artefact, recipe.kind, recipe.reads(fitted.final), recipe.says)
+    run.log_directory(JUDGED_PATH, earlier)
+    run.log_files("search", recipe.trail())
+    return artefact
+
+
+def _learned(recipe: Recipe[Any, Ground], data: Ground, fitted: _Fitted) -> Learned:
+    return Learned(
+        name=recipe.name,
+        kind=recipe.kind,
+        trained_at=datetime.now(UTC),
+        source=data.source,
+        described=data.described(),
+        judged_on=data.judged_on,
+        facts=fitted.facts,
+        sufficiency=recipe.sufficiency(fitted.final, data),
+        leans_on=recipe.leans_on(fitted.final, fitted.known, data),
     )
 
 
@@ -198,7 +262,7 @@ def _log_data(run: Run, recipe: Recipe[Any, Ground], data: Ground) -> str:
     return both
 
 
-def _log_fit(run: Run, report: Report, params: Mapping[str, Any], artefacts: Mapping[str, Path]) -> None:
+def _log_fit(run: Run, report: Report, params: Mapping[str, Any]) -> None:
     run.log_params({key: value for key, value in params.items() if not isinstance(value, dict)})
     measured = {
         f"{name}{end}": value
@@ -209,8 +273,6 @@ def _log_fit(run: Run, report: Report, params: Mapping[str, Any], artefacts: Map
     run.log_metrics(measured | differences)
     run.log_files("plots", report.pictures)
     run.log_files("parts", report.parts())
-    for path, directory in artefacts.items():
-        run.log_directory(path, directory)
 
 
 def _here(config: Settings) -> dict[str, str]:

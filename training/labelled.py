@@ -113,6 +113,14 @@ class LabelledTable:
         profile = f'{{"num_rows": {self.customers}, "churned": {self.labels.mean():.6f}}}'
         return {"training": Used(digest.hexdigest(), profile)}
 
+    def described(self) -> dict[str, str]:
+        """Say for people which table it is."""
+        return {
+            "table": self.source,
+            "rows": f"{self.customers:,}, {self.labels.mean():.1%} of them with the label",
+            "columns": f"{len(self.latest.columns):,}",
+        }
+
     def about(self) -> dict[str, Any]:
         """Return facts for the artefact, in plain JSON."""
         return {

@@ -47,7 +47,9 @@ def readiness(records: Records, as_of: AsOf, horizon_days: int) -> Readiness:
         if shorter.grade < churn.grade:
             better_days, better = days, shorter.grade
             break
-    return Readiness(horizon_days, first, churn, _value(records, as_of, horizon_days, history), better_days, better)
+    return Readiness(
+        horizon_days, first, churn, value_readiness(records, as_of, horizon_days, history), better_days, better
+    )
 
 
 def _churn(records: Records, as_of: AsOf, horizon_days: int, history_days: int) -> Sufficiency:
@@ -67,7 +69,8 @@ def churn_facts(records: Records, as_of: AsOf, horizon_days: int) -> dict[str, f
     return {"customers": customers, "rarer_labels": rarer, "boosted": enough_for_trees(customers, rarer)}
 
 
-def _value(records: Records, as_of: AsOf, horizon_days: int, history_days: int) -> Sufficiency:
+def value_readiness(records: Records, as_of: AsOf, horizon_days: int, history_days: int) -> Sufficiency:
+    """Grade what customer value would learn from."""
     facts = {"repeat_buyers": repeat_buyers(records, as_of), "history_days": history_days}
     return value_sufficiency(facts, days_needed(horizon_days, "ignored"))
 

@@ -4,12 +4,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast
 
 import pandas as pd
 
 from models.artefact import Artefact
 from models.reference import Reference
+from models.sufficiency import Sufficiency
 from perennial.settings import Settings
 from training.dataset import Data, LabelUse, Used
 from training.fairness import Fairness
@@ -56,6 +57,9 @@ class Material(Protocol):
     def used(self, labels: LabelUse) -> dict[str, Used]:
         """Return what is learned from and judged on, by context."""
 
+    def described(self) -> dict[str, str]:
+        """Say for people what is learned from."""
+
     def about(self) -> dict[str, Any]:
         """Return facts for the artefact, in plain JSON."""
 
@@ -64,6 +68,14 @@ class Material(Protocol):
 
 
 Ground = TypeVar("Ground", bound=Material)
+
+
+class _Reading(Protocol):
+    """A model that knows which columns of a snapshot it reads."""
+
+    @property
+    def inputs(self) -> Sequence[str]:
+        """Their names."""
 
 
 @dataclass(frozen=True)
@@ -95,13 +107,15 @@ class Recipe(ABC, Generic[Model, Ground]):
     ``name`` is the model's in the registry and on the shelf, ``kind`` its artefact's. ``ranking`` is the metric that
     must beat ``chance`` for a version to serve, ``gated_by`` the measures on which it may not be worse than the
     champion, ``parts_gated_by`` the one on which it may not be worse for any large part of the customers, None where
-    parts are not looked at, ``labels`` whether it can be fitted without closed windows.
+    parts are not looked at, ``says`` the name of what it predicts, ``labels`` whether it can be fitted without closed
+    windows.
     """
 
     name: str
     ranking: ClassVar[str]
     chance: ClassVar[float]
     gated_by: ClassVar[tuple[str, ...]]
+    says: ClassVar[str]
     parts_gated_by: ClassVar[str | None] = None
     labels: ClassVar[LabelUse]
 
@@ -147,6 +161,18 @@ class Recipe(ABC, Generic[Model, Ground]):
 
     def reference(self, model: Model, data: Ground) -> Reference | None:
         """Describe inputs and scores of the final fit, for what comes later to be compared with; None: nothing is."""
+        return None
+
+    def reads(self, model: Model) -> Mapping[str, str]:
+        """Return the columns the model reads and whether each is a number (double) or a text (string)."""
+        return dict.fromkeys(cast("_Reading", model).inputs, "double")
+
+    def leans_on(self, model: Model, known: Reference | None, data: Ground) -> Mapping[str, float]:
+        """Return each feature's share in what moves the predictions of the final fit; empty where nobody measured."""
+        return {name: kept.weight for name, kept in known.features.items()} if known else {}
+
+    def sufficiency(self, model: Model, data: Ground) -> Sufficiency | None:
+        """Grade what the final fit had to learn from; None where there is no such grade."""
         return None
 
     def parts(self, data: Ground) -> Mapping[str, Mask]:

@@ -170,6 +170,24 @@ class Run:
             dataset = Dataset(name, digest[:36], "local", source, None, profile)
             self.client.log_inputs(self.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
 
+    def log_model(self, path: str, directory: Path, kind: str, reads: Mapping[str, str], says: str) -> None:
+        """Log an artefact's files, and beside them what MLflow shows as a model's signature.
+
+        ``reads`` are the columns it reads (double, string), ``says`` the one it predicts. Readers of the artefact trust
+        its manifest alone, so the further file changes nothing for them.
+        """
+        self.log_directory(path, directory)
+        with _translated(self.uri), tempfile.TemporaryDirectory() as folder:
+            from mlflow.models import Model, ModelSignature
+            from mlflow.types.schema import ColSpec, Schema
+
+            inputs = Schema([ColSpec(type, name, required=False) for name, type in reads.items()])
+            signature = ModelSignature(inputs, Schema([ColSpec("double", says)]))
+            flavours = {"perennial": {"kind": kind, "manifest": "manifest.json"}}
+            described = Model(artifact_path=path, run_id=self.run_id, flavors=flavours, signature=signature)
+            described.save(str(Path(folder) / "MLmodel"))
+            self.log_directory(path, Path(folder))
+
     def log_files(self, path: str, files: Mapping[str, bytes]) -> None:
         """Log bytes as files of a folder of the run."""
         with tempfile.TemporaryDirectory() as folder:

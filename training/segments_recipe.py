@@ -19,6 +19,7 @@ class SegmentsRecipe(RecordsRecipe[SegmentModel]):
     name = "segments"
     ranking = "spend_normalised_gini"
     chance = 0.0
+    says = "value_tier_rank"
     gated_by = ("normalised_gini",)
     labels = "ignored"
 

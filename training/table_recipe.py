@@ -9,12 +9,14 @@ import numpy as np
 import pandas as pd
 
 from models.linear import Linear
+from models.reference import Reference
 from models.retention_offer import RetentionOffer
 from models.table_churn import KIND, TableChurnModel
 from models.table_columns import Columns
 from perennial.errors import SourceError
 from perennial.settings import Settings
 from training import plots
+from training.drift import EXPLAINED
 from training.labelled import LabelledTable
 from training.leaks import Alone, alone, giveaways, suspects
 from training.metrics import CHURN_MEASURES, Floats, Measure, auc, compare, evaluate
@@ -45,6 +47,7 @@ class TableChurnRecipe(Recipe[TableChurnModel | LeftOut, LabelledTable]):
 
     ranking = "auc"
     chance = 0.5
+    says = "churn_probability"
     gated_by = ("log_loss", "calibration_error")
     labels = "needed"
 
@@ -130,6 +133,20 @@ class TableChurnRecipe(Recipe[TableChurnModel | LeftOut, LabelledTable]):
             notes=(*_warned(suspected), *data.notes, *_columns(data)[1], self._money(model, data)),
             suspects=suspected,
         )
+
+    def reads(self, model: TableChurnModel | LeftOut) -> Mapping[str, str]:
+        """Return the table's columns that the model reads."""
+        assert isinstance(model, TableChurnModel)
+        return {column.name: "double" if column.kind == "number" else "string" for column in model.columns_.columns}
+
+    def leans_on(
+        self, model: TableChurnModel | LeftOut, known: Reference | None, data: LabelledTable
+    ) -> Mapping[str, float]:
+        """Return each column's mean absolute share in the log odds."""
+        assert isinstance(model, TableChurnModel)
+        rows = data.latest if len(data.latest) <= EXPLAINED else data.latest.sample(EXPLAINED, random_state=0)
+        moves = np.abs(model.contributions(rows)).mean(axis=0)
+        return dict(zip(model.columns_.names, (moves / max(moves.sum(), 1e-12)).tolist(), strict=True))
 
     def facts(self, model: TableChurnModel | LeftOut, data: LabelledTable) -> dict[str, Any]:
         """Return the definition, the columns and the money."""

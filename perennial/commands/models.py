@@ -1,5 +1,7 @@
 """Commands about models: train, predict a table, judge at past instants, promote, roll back."""
 
+import shlex
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -63,9 +65,8 @@ def train(
 
         question = Question(table, label, positive, id_column, tuple(exclude or ()), clv_column)
         with working(f"Training {name} on {table} …") as say:
-            typer.echo(
-                train_table(name, question, RetentionOffer(contact_cost, incentive_cost), progress=say).summary()
-            )
+            offer = RetentionOffer(contact_cost, incentive_cost)
+            typer.echo(train_table(name, question, offer, progress=say, command=_typed()).summary())
         return
     if source is None:
         raise SourceError("say what to learn from: --source S (records) or, for churn, --table F --label COLUMN")
@@ -86,9 +87,15 @@ def train(
             definition=definition,
             search_trials=search_trials,
             progress=say,
+            command=_typed() if as_of else f"{_typed()} --as-of {instant.day}",
         )
     for result in results:
         typer.echo(result.summary())
+
+
+def _typed() -> str:
+    """Return the command line that is running."""
+    return shlex.join(["perennial", *sys.argv[1:]])
 
 
 def predict(

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.models import Model
 
 from features.records import AsOf
 from models.artefact import champions, load_champion, read_artefact
@@ -89,6 +90,20 @@ def test_what_serves_predicts_and_has_learned_from_the_latest_closed_window(trai
     assert (value["clv"] >= 0).all()
 
 
+def test_every_version_has_a_card_beside_its_artefact(trained):
+    for name, result in trained.items():
+        assert result.card == settings().home / "cards" / name / "1.html"
+        page, text = result.card.read_text(), result.card.with_suffix(".md").read_text()
+        for said in (result.digest, result.fingerprint, result.judged_on, "frames", "What it must not be used for"):
+            assert said in page
+        assert result.digest in text
+        assert f"{result.metrics[RECIPES[name].ranking].value:.3f}" in text
+    churn = trained["churn"].card.with_suffix(".md").read_text()
+    assert "| days_since_last_order |" in churn
+    assert "Whole days since the latest purchase" in churn
+    assert "No attribute is named under [fairness]" in churn
+
+
 def test_metrics_are_those_of_a_fit_that_never_saw_the_holdout(trained, registry, company, tmp_path):
     """The judged fit, fetched and run again on the hold-out, gives the reported AUC from the records' own labels."""
     result = trained["churn"]
@@ -105,7 +120,7 @@ def test_metrics_are_those_of_a_fit_that_never_saw_the_holdout(trained, registry
     assert f"churn version 1: champion ({result.reason})" in result.summary()
 
 
-def test_runs_carry_parameters_measures_plots_data_and_no_pickle(trained, registry):
+def test_runs_carry_parameters_measures_plots_data_and_no_pickle(trained, registry, tmp_path):
     pictures = {
         "churn": {"calibration.png", "decile_lift.png"},
         "clv": {
@@ -133,7 +148,14 @@ def test_runs_carry_parameters_measures_plots_data_and_no_pickle(trained, regist
         }
         names = {file.path for file in registry._client.list_artifacts(result.run_id, "model")}
         assert names
-        assert not [path for path in names if not path.endswith((".json", ".txt"))]
+        assert not [path for path in names if not path.endswith((".json", ".txt", "/MLmodel"))]
+        signature = Model.load(registry.fetch(registry.version(name, result.version), tmp_path / name)).signature
+        assert {"frequency", "T"} <= set(signature.inputs.input_names())
+        assert signature.outputs.input_names() == [RECIPES[name].says]
+        assert {file.path for file in registry._client.list_artifacts(result.run_id, "card")} == {
+            "card/model_card.html",
+            "card/model_card.md",
+        }
 
 
 def test_same_data_same_settings_same_artefact(trained, company, home):

@@ -83,7 +83,7 @@ def test_the_run_carries_tags_plots_data_and_no_pickle(trained, registry):
     files = {file.path for place in ("plots", "model", "judged") for file in
              registry._client.list_artifacts(trained.run_id, place)}  # fmt: skip
     assert {"plots/calibration.png", "plots/decile_lift.png", "judged/left_out.parquet"} <= files
-    assert all(name.endswith((".json", ".txt", ".png", ".parquet")) for name in files)
+    assert all(name.endswith((".json", ".txt", ".png", ".parquet", "/MLmodel")) for name in files)
 
 
 def test_same_table_same_artefact_whatever_the_order_of_rows(trained, table_file, tmp_path):
