@@ -33,6 +33,7 @@ from models.regularity import still_waiting
 _NEAR_ONE = 3e-3  # wide enough that the nodes lose few digits, narrow enough that interpolation loses none
 _NODES = 1 + _NEAR_ONE * np.array([-3.0, -2.0, -1.0, 1.0, 2.0, 3.0])
 _TERMS, _MAX_TERMS = 4096, 50_000_000
+_LOG_TINY, _LOG_SMALLEST_SHARE = -600.0, -39.0  # floats end near e^-700; e^-39 is 1e-17
 _PIECE = 8192  # rows at once: some thirty columns of intermediate results stay in a core's cache
 _NOTHING_LEFT = 45.0  # discounted by exp(-45), money is gone
 _MOST_LEVELS = 10_000_000  # whole numbers up to here are counted in a table
@@ -253,10 +254,18 @@ def _expected_purchases(params: GeoParams, x: Floats, age: Floats, k: Floats, ho
     z = horizon / (alpha + age + horizon)
     c = a + b + k - 1
     first, second = c - r - x, a - 1
+    log_shrink = second * np.log1p(-z)
+    huge = (log_shrink < _LOG_TINY) & (np.minimum(first, second) > 0)  # the function then may be beyond every float
+    held = np.where(huge, 0.0, z)
     # c 2F1(A, B; c; z) from two functions further from the pole at c = 0, which a + b <= 1 comes close to at k = 0
-    scaled = c * _hyp2f1(first, second, c + 1, z)
-    scaled += z * first * second / (c + 1) * _hyp2f1(first + 1, second + 1, c + 2, z)
-    return np.asarray((c - np.exp(second * np.log1p(-z)) * scaled) / second)
+    scaled = c * _hyp2f1(first, second, c + 1, held)
+    scaled += held * first * second / (c + 1) * _hyp2f1(first + 1, second + 1, c + 2, held)
+    shrunk = np.asarray(np.exp(log_shrink) * scaled)
+    each = np.broadcast_arrays(first, second, c, z, log_shrink)
+    for i in np.flatnonzero(huge):
+        a_i, b_i, c_i, z_i, log_shrink_i = (float(part[i]) for part in each)
+        shrunk[i] = c_i * np.exp(_log_series(a_i, b_i, c_i, z_i) + log_shrink_i)
+    return np.asarray((c - shrunk) / second)
 
 
 def _hyp2f1(first: Floats, second: float | Floats, third: Floats, z: Floats) -> Floats:
@@ -274,6 +283,18 @@ def _series(first: float, second: float, third: float, z: float) -> float:
         terms = term * np.cumprod((first + n) * (second + n) / ((third + n) * (n + 1)) * z)
         total, before, term = total + float(terms.sum()), term, float(terms[-1])
         if abs(term) <= 1e-17 * abs(total) and abs(term) <= abs(before):
+            return total
+    return np.nan
+
+
+def _log_series(first: float, second: float, third: float, z: float) -> float:
+    """Return ln 2F1 of parameters over 0, also where 2F1 itself is beyond every float."""
+    total = last = 0.0
+    for start in range(0, _MAX_TERMS, _TERMS):
+        n = np.arange(start, start + _TERMS, dtype=np.float64)
+        logs = last + np.cumsum(np.log((first + n) * (second + n) / ((third + n) * (n + 1)) * z))
+        total, before, last = float(np.logaddexp(total, special.logsumexp(logs))), last, float(logs[-1])
+        if last - total < _LOG_SMALLEST_SHARE and last <= before:
             return total
     return np.nan
 

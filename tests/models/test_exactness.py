@@ -62,6 +62,23 @@ def test_expected_purchases_of_the_geometric_models(params):
                 assert got == pytest.approx(float(exact_purchases(params, x, age, k, horizon)), rel=CLOSE)
 
 
+@pytest.mark.parametrize("x", [0, 3, 200])
+@pytest.mark.parametrize("params", [(0.2, 3.36, 436.0, 3367.0), (3.0, 3.36, 900.0, 20.0)])
+def test_expected_purchases_where_everybody_leaves_with_nearly_the_same_chance(params, x):
+    """So large an a and b take the hypergeometric function beyond every float; its terms are all positive."""
+    r, alpha, a, b = map(mpf, params)
+    age, horizon, k = 6, 90, x
+    with mpmath.workdps(25):
+        z, c = horizon / (alpha + age + horizon), a + b + k - 1
+        term, total, n = mpf(1), mpf(1), 0
+        while n < 2 * c or term > total * mpf(10) ** -20:
+            term *= (c - r - x + n) * (a - 1 + n) / ((c + n) * (n + 1)) * z
+            total, n = total + term, n + 1
+        exact = c / (a - 1) * (1 - (1 - z) ** (a - 1) * total)
+    got = expected_purchases(GeoParams(*params), *arrays(x, age, k), horizon)[0]
+    assert got == pytest.approx(float(exact), rel=CLOSE)
+
+
 @pytest.mark.parametrize("params", [GEO[0], GEO[4]])
 def test_discounted_purchases_of_the_geometric_models(params):
     """Over all time E[lambda/(rate + lambda p)] = E[(1 - E[1/(1 + lambda p/rate)])/p], the inner z e^z E_shape(z)."""
