@@ -19,6 +19,7 @@ from benchmarks.features_growth import growth, measure_alone
 from benchmarks.features_online import online
 from benchmarks.features_records import company, records_in
 from benchmarks.features_speed import speed
+from perennial.settings import settings
 
 SMALL_LINES = 200_000  # enough customers for everything that looks at some of them
 
@@ -80,7 +81,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=200)
     parser.add_argument("--many", type=int, default=10_000)
     parser.add_argument("--appends", type=int, default=200)
-    parser.add_argument("--memory-limit", default="3GB")
+    parser.add_argument("--memory-limit", default=settings().memory_limit)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--peak", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
