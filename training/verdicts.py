@@ -96,7 +96,10 @@ def judge(run: Backtest, seed: int) -> Verdicts:
     return Verdicts(
         metrics=MappingProxyType({model: _measured(rows, seed) for model, rows in by_model.items()}),
         by_origin=MappingProxyType(
-            {str(day): _measured(rows, seed) for day, rows in ours.groupby(ours["origin"].dt.date.astype("str"))}
+            {
+                day.isoformat(): _measured(rows, seed)  # the source's day: the instant may be the day before in UTC
+                for day, (_, rows) in zip(run.origins, ours.groupby("origin"), strict=True)
+            }
         ),
         comparisons=corrected(compared),
         against_better=corrected(_against_better(compared)),

@@ -139,6 +139,15 @@ def test_files_hold_every_figure_and_the_page_needs_no_network(run, tmp_path):
         assert f"{comparison.difference.low:+.3f}" in page
 
 
+def test_origins_are_named_by_the_sources_day_also_east_of_greenwich(run):
+    earlier = {
+        name: getattr(run, name).assign(origin=lambda rows: rows.origin - pd.Timedelta(hours=1))
+        for name in ("predictions", "slices")
+    }
+    by_origin = judge(replace(run, **earlier), seed=7).by_origin
+    assert list(by_origin) == [day.isoformat() for day in run.origins]
+
+
 def test_a_list_on_which_nobody_became_overdue_has_no_days_of_warning(run):
     verdicts = judge(run, seed=7)
     nobody = [replace(found, lead_days=(np.nan,) * 3) for found in verdicts.warnings]
