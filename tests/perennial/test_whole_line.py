@@ -129,6 +129,7 @@ def test_records_that_end_empty_leave_the_last_scores_in_file_and_store(
     assert served() == before
 
 
+@pytest.mark.skipif(not RETAIL.exists(), reason="needs online_retail_2010_2011.parquet in ../shared/data")
 def test_online_retail_works_with_the_documented_source_file(tmp_path: Path) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     source = readme.split("```toml\n")[1].split("```")[0]
