@@ -1,7 +1,6 @@
 """What each customer is worth: purchases times order value times margin, discounted, with intervals."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -12,57 +11,22 @@ from models.artefact import json_file, read_json_file
 from models.demand import FILE as DEMAND_FILE
 from models.demand import DemandModel, Forecaster, fit_spend
 from models.families import Family, fit_likeliest, read_purchases
-from models.histories import collapse
 from models.matrix import Floats, require_columns
 from models.outlook import Common, Outlook, Spread
 from models.parallel import in_pieces
+from models.prospects import Prospector, Prospects
 from models.purchase_model import PurchaseModel
 from models.purchases import ModifiedBetaGeoModel
-from models.spend import GammaGammaModel, posterior_rate
-from models.spend_kernel import SpendParams
+from models.spend import GammaGammaModel
 from models.summary import HISTORY, read_columns, read_history
-from models.totals import Sums
+from models.totals import total_by
 from perennial.errors import ArtefactError, InsufficientData, SourceError
 
 _MIN_REPEAT_BUYERS = 50
 _DAYS_PER_YEAR = 365.0
-_FEW_MORE = 0.05  # orders beyond the first: so few that their dispersion hardly shows
-_MOST_DISPERSED = 20.0
-_CHUNK = 131_072  # customers at once in totals
+_CHUNK = 131_072  # customers at once: what is worked out between is kept of these only
 _FILE = "clv.json"
 _FITTED_ON = (*HISTORY, "monetary_value")  # snapshot columns that fitting reads
-
-
-@dataclass(frozen=True)
-class Level:
-    """What a customer is expected to buy, (n_customers,) each, and how that compares with the history alone.
-
-    ``order_value`` is what an order of the customer is worth, by the spend model; ``spend`` what is expected in all.
-    ``pace`` is expected orders over the purchases model's, ``worth`` spend over orders times order value: below 1 where
-    the orders to come are smaller than those that were. ``none`` is P(no order).
-    """
-
-    orders: Floats
-    order_value: Floats
-    spend: Floats
-    pace: Floats
-    worth: Floats
-    none: Floats
-
-
-@dataclass(frozen=True)
-class Prospects:
-    """All that is expected of customers, (n_customers,) each.
-
-    ``near`` looks over the score horizon (its value is spend), ``far`` over the model's own (discounted revenue).
-    ``if_buys`` and ``if_not`` are that revenue for who buys within the score horizon and who does not.
-    """
-
-    level: Level
-    near: Outlook
-    far: Outlook
-    if_buys: Floats
-    if_not: Floats
 
 
 class ClvModel:
@@ -191,15 +155,24 @@ class ClvModel:
         without history (T is 0, or frequency, recency and T are all missing: never seen) get what holds for the
         population, and ``from_population`` is true.
         """
-        snapshot = _seen(snapshot)
-        margin = _margin(margin_rate, len(snapshot))
-        alive = None if churn_probability is None else self._there(snapshot, horizon_days, churn_probability)
-        ahead = self._prospects(snapshot, horizon_days, alive, churn_probability)
+        snapshot, margin = _seen(snapshot), _margin(margin_rate, len(snapshot))
+        churn = _given(churn_probability)
+
+        def part(rows: slice) -> pd.DataFrame:
+            leaving = None if churn is None else churn[rows]
+            return self._predicted(snapshot.iloc[rows], margin[rows], horizon_days, leaving)
+
+        return pd.concat(in_pieces(part, len(snapshot), _CHUNK) or [part(slice(0))])
+
+    def _predicted(
+        self, snapshot: pd.DataFrame, margin: Floats, horizon_days: float, churn: Floats | None
+    ) -> pd.DataFrame:
+        ahead = self._prospector.look(snapshot, horizon_days, churn)
         order_range = self.spread_.over(horizon_days).order_range(ahead.near)
         value_range = self.spread_.over(self.horizon_days).value_range(ahead.far)
         return pd.DataFrame(
             {
-                "p_alive": self._p_alive(snapshot, churn_probability),
+                "p_alive": self._p_alive(snapshot, churn),
                 "expected_orders": ahead.level.orders,
                 "expected_orders_low": order_range[0],
                 "expected_orders_high": order_range[1],
@@ -210,7 +183,7 @@ class ClvModel:
                 "clv_high": value_range[1] * margin,
                 "clv_if_buys": ahead.if_buys * margin,
                 "clv_if_not": ahead.if_not * margin,
-                "next_order_days": self.purchases_.predict_next_purchase(snapshot, alive=alive),
+                "next_order_days": self.purchases_.predict_next_purchase(snapshot, alive=ahead.alive),
                 "from_population": (snapshot["T"] == 0) & (snapshot["frequency"] == 0),
                 **{f"{amount}_deviation": np.sqrt(found) for amount, found in self._variances(ahead, margin).items()},
             },
@@ -233,19 +206,11 @@ class ClvModel:
         ``clv``, each with ``_low`` and ``_high``: what single customers may do cancels out in a large group, what was
         wrong for all of them in closed windows does not. The other arguments are those of `predict`.
         """
+        predicted = self.predict(
+            snapshot, margin_rate=margin_rate, horizon_days=horizon_days, churn_probability=churn_probability
+        )
         names = np.full(len(snapshot), "all") if groups is None else np.asarray(groups)
-        margin = _margin(margin_rate, len(snapshot))
-        given = None if churn_probability is None else np.asarray(churn_probability, dtype=np.float64)
-        sums = Sums(names)
-        for start in range(0, len(snapshot), _CHUNK):
-            rows = slice(start, start + _CHUNK)
-            part, churn = _seen(snapshot.iloc[rows]), None if given is None else given[rows]
-            alive = None if churn is None else self._there(part, horizon_days, churn)
-            ahead = self._prospects(part, horizon_days, alive, churn)
-            means = {"orders": ahead.near.orders, "spend": ahead.near.value, "clv": ahead.far.value * margin[rows]}
-            for amount, variances in self._variances(ahead, margin[rows]).items():
-                sums.add(rows, amount, means[amount], variances)
-        return sums.ranges(self.commons(horizon_days))
+        return total_by(names, predicted, self.commons(horizon_days))
 
     def _variances(self, ahead: Prospects, margin: Floats) -> dict[str, Floats]:
         """Return the variance of each customer's orders, spend and value around what is expected, (n_customers,)."""
@@ -262,128 +227,24 @@ class ClvModel:
 
     def predict_spend(self, snapshot: pd.DataFrame, *, horizon_days: float) -> Floats:
         """Return the expected spend within the horizon, (n_customers,)."""
-        return self._level(snapshot, horizon_days, None).spend
+        return self._prospector.level(snapshot, horizon_days).spend
 
     def outlook(
         self, snapshot: pd.DataFrame, *, horizon_days: float, churn_probability: npt.ArrayLike | None = None
     ) -> Outlook:
         """Return what orders and spend within the horizon are expected, and what the histories leave open."""
-        snapshot = _seen(snapshot)
-        alive = None if churn_probability is None else self._there(snapshot, horizon_days, churn_probability)
-        return self._prospects(snapshot, horizon_days, alive, churn_probability).near
-
-    def _prospects(
-        self, snapshot: pd.DataFrame, days: float, alive: Floats | None, churn_probability: npt.ArrayLike | None
-    ) -> Prospects:
-        purchases, if_buys, if_not = self._purchase_values(snapshot, days, alive)
-        level = self._level(snapshot, days, alive)
-        if churn_probability is not None:
-            level = replace(level, none=np.asarray(churn_probability, dtype=np.float64))
-        each = level.pace * level.worth * level.order_value
-        x, (mean_spend,) = read_history(snapshot)[0], read_columns(snapshot, ("monetary_value",))
-        level_shape, _ = posterior_rate(SpendParams(**self.spend_.params_), x, mean_spend)
-        near_some, far_some = (self._some_if_alive(snapshot, level.pace * reach) for reach in (days, self.horizon_days))
-        near = Outlook(
-            none=level.none,
-            orders=level.orders,
-            value=level.spend,
-            dispersion=np.zeros(len(x)),
-            level_shape=level_shape,
-            order_shape=self.spend_.params_["p"],
-        )
-        none = 1 - np.minimum((1 - level.none) * far_some / near_some, 1.0)
-        far = replace(near, none=none, orders=purchases * level.pace, value=purchases * each)
-        return Prospects(
-            level,
-            near=self._dispersed(near, snapshot, days, near_some),
-            far=self._dispersed(far, snapshot, self.horizon_days, far_some),
-            if_buys=if_buys * each,
-            if_not=if_not * each,
-        )
-
-    def _some_if_alive(self, snapshot: pd.DataFrame, days: Floats) -> Floats:
-        """Return P(a purchase within so many days | alive), each customer's own days, (n_customers,)."""
-        x, t_x, age = read_history(snapshot)
-        some = np.empty(len(x))
-
-        def fill(rows: slice) -> None:
-            some[rows] = -np.expm1(self.purchases_.log_none_if_alive(x[rows], t_x[rows], age[rows], days[rows]))
-
-        in_pieces(fill, len(x))
-        return some
-
-    def _dispersed(self, outlook: Outlook, snapshot: pd.DataFrame, days: float, some: Floats) -> Outlook:
-        """Return the outlook with the dispersion that gives orders the variance they have in the purchases model.
-
-        Given a rate and a lifetime, ``E[N(N - 1)]`` is twice the rate squared times the integral of u S(u), S being the
-        chance to be there still; with ``m(u)``, the purchases expected by u, rate times S is m', and three points of m
-        give the integral (Simpson's rule). A rate ``Gamma(r + k x, .)`` multiplies it by 1 + 1/(r + k x).
-        """
-        certainly = np.ones(len(snapshot))
-        half, whole = (
-            self.purchases_.predict_purchases(snapshot, horizon_days=part * days, alive=certainly) for part in (0.5, 1)
-        )
-        share = np.clip(half / whole, 0.5, 0.75)
-        leaving = 2 * (4 * share - 1) * (5 - 4 * share) / 6
-        regularity = getattr(self.purchases_, "regularity_", 1)
-        rate_shape = self.purchases_.params_["r"] + regularity * read_history(snapshot)[0]
-        number = 1 + outlook.more
-        pairs = number**2 * some * (1 + 1 / rate_shape) * leaving + number * (1 / regularity - 1)
-        dispersion = (pairs - 2 * outlook.more) / outlook.more**2 - 1
-        flat = outlook.more < _FEW_MORE
-        return replace(outlook, dispersion=np.where(flat, 1 / rate_shape, np.clip(dispersion, 0.0, _MOST_DISPERSED)))
-
-    def _level(self, snapshot: pd.DataFrame, days: float, alive: Floats | None) -> Level:
-        """Return each customer's orders and order value, by the demand model where there is one."""
-        orders = self.purchases_.predict_purchases(snapshot, horizon_days=days, alive=alive)
-        order_value = self.spend_.predict_spend(snapshot)
-        faster, richer = self.anchor_
-        if self.demand_ is None:
-            pace, worth = np.full(len(orders), faster), np.full(len(orders), richer / faster)
-            none = self.purchases_.predict_no_purchase(snapshot, horizon_days=days) ** faster
-            return Level(orders * pace, order_value, orders * order_value * richer, pace, worth, none)
-        found = self.demand_.predict(snapshot, Forecaster(self.purchases_, self.spend_), days)
-        wanted, spent = found.orders * faster, found.spend * richer
-        pace = wanted / np.maximum(orders, np.finfo(np.float64).tiny)
-        return Level(wanted, order_value, spent, pace, spent / (wanted * order_value), found.none**faster)
+        return self._prospector.look(_seen(snapshot), horizon_days, _given(churn_probability)).near
 
     @property
-    def _discount_rate_per_day(self) -> float:
-        return float(np.log1p(self.discount_rate_per_year)) / _DAYS_PER_YEAR
+    def _prospector(self) -> Prospector:
+        rate_per_day = float(np.log1p(self.discount_rate_per_year)) / _DAYS_PER_YEAR
+        return Prospector(
+            Forecaster(self.purchases_, self.spend_), self.demand_, self.anchor_, self.horizon_days, rate_per_day
+        )
 
-    def _p_alive(self, snapshot: pd.DataFrame, churn_probability: npt.ArrayLike | None) -> Floats:
+    def _p_alive(self, snapshot: pd.DataFrame, churn_probability: Floats | None) -> Floats:
         latent = self.alive_.predict_alive(snapshot)
-        return latent if churn_probability is None else np.maximum(latent, 1 - np.asarray(churn_probability, float))
-
-    def _there(self, snapshot: pd.DataFrame, days: float, churn_probability: npt.ArrayLike) -> Floats:
-        """Return the P(alive) under which P(no purchase within ``days``) is the churn probability, 1 at most."""
-        rows = collapse(read_history(snapshot))
-        x, t_x, age = rows.columns
-        some = -np.expm1(self.purchases_.log_none_if_alive(x, t_x, age, days))[rows.inverse]
-        return np.asarray(np.clip((1 - np.asarray(churn_probability, dtype=np.float64)) / some, 0.0, 1.0))
-
-    def _purchase_values(
-        self, snapshot: pd.DataFrame, days: float, alive: Floats | None
-    ) -> tuple[Floats, Floats, Floats]:
-        """Return discounted expected purchases: as things stand, if the customer buys within ``days``, and if not.
-
-        Without a purchase the history becomes (x, t_x, T + days); with one, the law of total expectation leaves
-        E[value | buys] = (E[value | alive] - P(silent and still there | alive) E[value later]) / P(buys | alive).
-        """
-        model, rate, later = self.purchases_, self._discount_rate_per_day, max(self.horizon_days - days, 0.0)
-        rows = collapse(read_history(snapshot))
-        x, t_x, age = rows.columns
-        living = model.discounted_if_alive(x, t_x, age, self.horizon_days, rate)
-        none = np.exp(model.log_none_if_alive(x, t_x, age, days))
-        still = np.exp(model.log_silent_if_alive(x, t_x, age, days))
-        waiting = still * np.exp(-rate * days) * model.discounted_if_alive(x, t_x, age + days, later, rate)
-        buys = -np.expm1(model.log_none_if_alive(x, t_x, age, days))
-        if_buys = (living - waiting) / buys
-        at = rows.inverse
-        alive = model.predict_alive(snapshot) if alive is None else alive
-        with np.errstate(invalid="ignore"):  # alive for certain and certain to buy: silence is impossible
-            if_not = np.nan_to_num(alive * waiting[at] / (1 - alive + alive * none[at]))
-        return alive * living[at], if_buys[at], if_not
+        return latent if churn_probability is None else np.maximum(latent, 1 - churn_probability)
 
     def to_files(self) -> dict[str, bytes]:
         """Return the fitted model as an artefact's files."""
@@ -422,6 +283,10 @@ def _seen(snapshot: pd.DataFrame) -> pd.DataFrame:
     if not unseen.any():
         return snapshot
     return snapshot.assign(**{name: snapshot[name].where(~unseen, 0.0) for name in HISTORY})
+
+
+def _given(churn_probability: npt.ArrayLike | None) -> Floats | None:
+    return None if churn_probability is None else np.asarray(churn_probability, dtype=np.float64)
 
 
 def _margin(margin_rate: float | npt.ArrayLike | None, n_customers: int) -> Floats:

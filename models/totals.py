@@ -1,6 +1,7 @@
-"""Sums over groups of customers, added up part by part, with the interval that each sum will lie in."""
+"""Sums over groups of customers, with the interval that each sum will lie in."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -9,31 +10,28 @@ import pandas as pd
 from models.matrix import Floats
 from models.outlook import Common
 
+# What is summed, by the column that holds what is expected of a customer.
+AMOUNTS: Mapping[str, str] = MappingProxyType({"orders": "expected_orders", "spend": "expected_spend", "clv": "clv"})
+# How far each may be off, one customer apart from all others: `ClvModel.predict` says how that adds up.
+DEVIATIONS: tuple[str, ...] = tuple(f"{amount}_deviation" for amount in AMOUNTS)
 
-class Sums:
-    """Means and variances of independent customers, summed by group; ``groups`` (n_customers,) are their names."""
 
-    def __init__(self, groups: npt.NDArray[np.generic]) -> None:
-        self._names, self._codes = np.unique(groups, return_inverse=True)
-        self._means: dict[str, Floats] = {}
-        self._variances: dict[str, Floats] = {}
+def total_by(groups: npt.ArrayLike, predicted: pd.DataFrame, commons: Mapping[str, Common]) -> pd.DataFrame:
+    """Return one row per group, sorted: ``customers``, and every amount with its 5th and 95th percentile.
 
-    def add(self, rows: slice, amount: str, means: Floats, variances: Floats) -> None:
-        """Add what the customers of ``rows`` are expected to bring, (n_rows,) each."""
-        for sums, values in ((self._means, means), (self._variances, variances)):
-            part = np.asarray(np.bincount(self._codes[rows], values, len(self._names)), dtype=np.float64)
-            sums[amount] = sums[amount] + part if amount in sums else part
+    ``groups`` (n_customers,) names the group of each row of ``predicted``, which holds the columns of `AMOUNTS` and
+    `DEVIATIONS`; ``commons`` says how far each amount may be off for all customers at once.
+    """
+    names, codes = np.unique(np.asarray(groups), return_inverse=True)
 
-    def ranges(self, commons: Mapping[str, Common]) -> pd.DataFrame:
-        """Return one row per group: ``customers``, and every amount with its 5th and 95th percentile."""
-        columns: dict[str, npt.NDArray[np.generic]] = {
-            "customers": np.bincount(self._codes, minlength=len(self._names))
-        }
-        for amount, means in self._means.items():
-            ranges = [
-                commons[amount].range(mean, variance)
-                for mean, variance in zip(means.tolist(), self._variances[amount].tolist(), strict=True)
-            ]
-            low, high = np.array(ranges).reshape(-1, 2).T
-            columns |= {amount: means, f"{amount}_low": low, f"{amount}_high": high}
-        return pd.DataFrame(columns, index=pd.Index(self._names, name="group"))
+    def sums(values: Floats) -> list[float]:
+        return [float(total) for total in np.bincount(codes, values, len(names))]
+
+    columns: dict[str, npt.ArrayLike] = {"customers": np.bincount(codes, minlength=len(names))}
+    for amount, column in AMOUNTS.items():
+        means, deviations = (predicted[name].to_numpy(dtype=np.float64) for name in (column, f"{amount}_deviation"))
+        expected = sums(means)
+        ranges = map(commons[amount].range, expected, sums(deviations**2))
+        low, high = np.array(list(ranges)).reshape(-1, 2).T
+        columns |= {amount: expected, f"{amount}_low": low, f"{amount}_high": high}
+    return pd.DataFrame(columns, index=pd.Index(names, name="group"))

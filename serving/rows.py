@@ -22,11 +22,11 @@ from models.clv import ClvModel
 from models.definition import Definition
 from models.reasons import sentence_columns, top_reasons
 from models.segments import SegmentModel
+from models.totals import DEVIATIONS
 from serving.codes import Language, churn_band
 from serving.columns import COLUMN_NAMES, COLUMNS, PENDING
 from serving.decisions.arbitration import columns_read, propose
 from serving.decisions.playbook import Playbook
-from serving.totals import DEVIATIONS
 
 Floats = npt.NDArray[np.float64]
 

@@ -16,9 +16,9 @@ from features.spark import dataframe
 from models.churn import ChurnModel
 from models.clv import ClvModel
 from models.segments import SegmentModel
+from models.totals import DEVIATIONS
 from serving.columns import SCORE_COLUMNS, Kind
 from serving.rows import Champions, Terms, score_rows
-from serving.totals import DEVIATIONS
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -6,22 +6,17 @@ row per customer, wherever those rows were computed.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
-import numpy as np
 import pandas as pd
 
 from models.outlook import Common
-from models.totals import Sums
+from models.totals import total_by
 from serving.codes import CODE_LISTS, Code, Language
 from serving.columns import Kind, ScoreColumn
 
 PORTFOLIO = "portfolio"
 EVERYBODY = Code("all", "Everybody", "全部客户")
 GROUPINGS = ("value_tier", "lifecycle_stage", "segment")
-# What is summed, by the score column that holds it; `ClvModel.predict` says how far each may be off.
-AMOUNTS: Mapping[str, str] = MappingProxyType({"orders": "expected_orders", "spend": "expected_spend", "clv": "clv"})
-DEVIATIONS: tuple[str, ...] = tuple(f"{amount}_deviation" for amount in AMOUNTS)
 _DECIMALS = 2
 
 
@@ -50,19 +45,16 @@ class Total:
 def totals_of(scored: pd.DataFrame, commons: Mapping[str, Common]) -> tuple[Total, ...]:
     """Return the portfolio's sums, then those of every group that has customers, in the order of the code lists.
 
-    ``scored`` holds score columns and `DEVIATIONS`; ``commons`` says how far each amount may be off for all at once.
+    ``scored`` holds score columns and `models.totals.DEVIATIONS`; ``commons`` says how far each amount may be off for
+    all at once.
     """
     everybody = scored.assign(**{PORTFOLIO: EVERYBODY.code})
     return tuple(total for name in (PORTFOLIO, *GROUPINGS) for total in _grouped(everybody, name, commons))
 
 
 def _grouped(scored: pd.DataFrame, name: str, commons: Mapping[str, Common]) -> Iterator[Total]:
-    groups, names = pd.factorize(scored[name])
-    sums = Sums(groups)
-    for amount, column in AMOUNTS.items():
-        means, deviations = (scored[part].to_numpy(dtype=np.float64) for part in (column, f"{amount}_deviation"))
-        sums.add(slice(None), amount, means, deviations**2)
-    found = dict(zip(names, sums.ranges(commons).round(_DECIMALS).to_numpy().tolist(), strict=True))
+    sums = total_by(scored[name], scored, commons).round(_DECIMALS)
+    found = dict(zip(sums.index, sums.to_numpy().tolist(), strict=True))
     for code in _codes(name):
         if code.code in found:
             customers, *amounts = found[code.code]

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from models.outlook import Common
+from models.totals import AMOUNTS
 from serving.codes import CODE_LISTS, Code, churn_band
 from serving.columns import COLUMN_NAMES, PENDING
 from serving.manifest import Manifest
-from serving.totals import AMOUNTS, totals_of
+from serving.totals import totals_of
 
 CANARY = "<script>alert('canary')</script>"
 FORMULAS = ("=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "＝1+1", " =1")
