@@ -77,7 +77,7 @@ def to_json(run: Backtest, verdicts: Verdicts, command: str) -> str:
         "against_better": [_compared(comparison) for comparison in verdicts.against_better],
         "offer": asdict(verdicts.offer),
         "early_warning": [_warned(found) for found in verdicts.warnings],
-        "slices": [asdict(found) | {"holds": found.holds} for found in verdicts.slices],
+        "slices": [found.to_json() for found in verdicts.slices],
     }
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 

@@ -2,45 +2,34 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import pandas as pd
-from scipy.stats import binom, binomtest
+from scipy.stats import binomtest
 
 from models.early_warning import MAY_LEAVE
+from training.level import CONFIDENCE, Level
 from training.metrics import Floats, Interval, auc, evaluate
 from training.parts import large
-from training.slices import SLICE_CONFIDENCE
 
 # The four-fifths rule of the United States' guidelines on selecting employees (EEOC 1978), and its reverse.
 LEAST_RATIO, MOST_RATIO = 0.8, 1.25
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group(Level):
     """Customers who share one word of an attribute.
 
-    ``low`` and ``high`` bound the share that leaves with 99 % probability if ``predicted`` is right (binomial).
     ``selected`` is the share whose probability is at least `MAY_LEAVE`, from which a warning is given,
     ``selected_low`` and ``selected_high`` its 99 % interval (Wilson).
     """
 
     attribute: str
     value: str
-    customers: int
     auc: Interval
-    predicted: float
-    observed: float
-    low: float
-    high: float
     selected: float
     selected_low: float
     selected_high: float
-
-    @property
-    def holds(self) -> bool:
-        """Whether what came can be chance alone."""
-        return self.low <= self.observed <= self.high
 
 
 @dataclass(frozen=True)
@@ -70,10 +59,9 @@ class Fairness:
             "selected_from": MAY_LEAVE,
             "everyone": {"auc": self.auc.to_json(), "observed": self.observed, "selected": self.selected},
             "groups": [
-                asdict(group)
+                group.to_json()
                 | {
                     "auc": group.auc.to_json(),
-                    "holds": group.holds,
                     "selection_ratio": self.ratio(group) if self.selected else None,
                 }
                 for group in self.groups
@@ -104,7 +92,7 @@ class Fairness:
 def judge_groups(words: pd.DataFrame, outcome: Floats, probability: Floats, seed: int) -> Fairness | None:
     """Compare groups by the words of each attribute (n, attributes) with everyone; None without an attribute.
 
-    ``outcome`` is 1 for who left (n,). A group of fewer than `training.slices.SLICE_LEAST_CUSTOMERS` is left out.
+    ``outcome`` is 1 for who left (n,). A group of fewer than `training.level.LEAST_CUSTOMERS` is left out.
     """
     if not len(words.columns):
         return None
@@ -117,18 +105,14 @@ def judge_groups(words: pd.DataFrame, outcome: Floats, probability: Floats, seed
 
 
 def _group(attribute: str, value: str, outcome: Floats, probability: Floats, seed: int) -> Group:
-    customers, predicted = len(outcome), float(probability.mean())
-    low, high = binom.interval(SLICE_CONFIDENCE, customers, predicted)
-    chosen = binomtest(int((probability >= MAY_LEAVE).sum()), customers).proportion_ci(SLICE_CONFIDENCE, "wilson")
+    chosen = binomtest(int((probability >= MAY_LEAVE).sum()), len(outcome)).proportion_ci(CONFIDENCE, "wilson")
     return Group(
         attribute=attribute,
         value=value,
-        customers=customers,
+        customers=len(outcome),
         auc=_ranking(outcome, probability, seed),
-        predicted=predicted,
+        predicted=float(probability.mean()),
         observed=float(outcome.mean()),
-        low=float(low) / customers,
-        high=float(high) / customers,
         selected=_selected(probability),
         selected_low=float(chosen.low),
         selected_high=float(chosen.high),

@@ -10,7 +10,8 @@ from features.context import attributes_of
 from models.segments import SegmentModel
 from perennial.errors import InsufficientData
 from training.dataset import Data
-from training.slices import SLICE_LEAST_CUSTOMERS, SLICES
+from training.level import LEAST_CUSTOMERS
+from training.slices import SLICES
 
 Mask = npt.NDArray[np.bool_]
 POOLED = "other or unknown"
@@ -30,7 +31,7 @@ def standing(rows: pd.DataFrame) -> pd.DataFrame:
 def groups(data: Data) -> pd.DataFrame:
     """Return the word of each judged customer for every attribute named for fairness (n, attributes).
 
-    Words that fewer than `SLICE_LEAST_CUSTOMERS` share, and customers of whom none is known, are `POOLED`.
+    Words that fewer than `LEAST_CUSTOMERS` share, and customers of whom none is known, are `POOLED`.
     """
     named = data.records.fairness
     if not named:
@@ -51,10 +52,10 @@ def parts_of(data: Data) -> dict[str, Mask]:
 def large(words: pd.Series) -> Iterator[tuple[str, Mask]]:
     """Yield every word that enough rows share, in order, with who has it."""
     for word, count in words.value_counts().sort_index().items():
-        if count >= SLICE_LEAST_CUSTOMERS:
+        if count >= LEAST_CUSTOMERS:
             yield str(word), (words == word).to_numpy(dtype=bool)
 
 
 def _pooled(words: pd.Series) -> pd.Series:
-    often = words.map(words.value_counts()).fillna(0) >= SLICE_LEAST_CUSTOMERS
+    often = words.map(words.value_counts()).fillna(0) >= LEAST_CUSTOMERS
     return words.where(often, POOLED)

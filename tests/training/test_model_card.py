@@ -37,7 +37,7 @@ def card(**more):
         comparisons=(Comparison("auc", "the rule", 0.8, 0.7, Interval(0.1, 0.05, 0.15), Verdict.BETTER, 0.001),),
         pictures={"decile_lift.png": b"png"},
         notes=("a note",),
-        slices=(Slice("at_risk", "churned", 120, 0.7, 0.9, 0.6, 0.8),),
+        slices=(Slice(value_tier="at_risk", lifecycle_stage="churned", customers=120, predicted=0.7, observed=0.9),),
         fairness=judge_groups(words, (rng.random(600) < probability).astype(float), probability, 0),
     )
     learned = Learned(
