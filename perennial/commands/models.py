@@ -4,7 +4,7 @@ import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,9 @@ from perennial.commands.shared import (
     working,
 )
 from perennial.errors import SourceError
+
+if TYPE_CHECKING:
+    from training.labelled import Question
 
 
 class Trainable(StrEnum):
@@ -59,28 +62,43 @@ def train(
             raise SourceError("--table trains churn, without --source: perennial train churn --table F …")
         if label is None or name is None:
             raise SourceError(f"--table needs {'--label COLUMN' if label is None else '--name NAME'}")
-        from models.retention_offer import RetentionOffer
-        from training.fit import train_table
         from training.labelled import Question
 
         question = Question(table, label, positive, id_column, tuple(exclude or ()), clv_column)
-        with working(f"Training {name} on {table} …") as say:
-            offer = RetentionOffer(contact_cost, incentive_cost)
-            typer.echo(train_table(name, question, offer, progress=say, command=_typed()).summary())
-        return
-    if source is None:
+        _train_on_table(name, question, contact_cost, incentive_cost)
+    elif source is None:
         raise SourceError("say what to learn from: --source S (records) or, for churn, --table F --label COLUMN")
-    if any((label, positive, id_column, exclude, name, clv_column)):
+    elif any((label, positive, id_column, exclude, name, clv_column)):
         raise SourceError("--label, --positive, --id, --exclude, --name and --clv-column belong to --table F")
+    else:
+        _train_on_records(what, source, as_of, horizon_days, definition, search_trials)
+
+
+def _train_on_table(name: str, question: "Question", contact_cost: float, incentive_cost: float) -> None:
+    from models.retention_offer import RetentionOffer
+    from training.fit import train_table
+
+    with working(f"Training {name} on {question.path} …") as say:
+        offer = RetentionOffer(contact_cost, incentive_cost)
+        typer.echo(train_table(name, question, offer, progress=say, command=_typed()).summary())
+
+
+def _train_on_records(
+    what: Trainable,
+    source: Path,
+    as_of: str | None,
+    horizon_days: int,
+    definition: Definition,
+    search_trials: int,
+) -> None:
     from training.fit import RECIPES
     from training.fit import train as train_models
 
     records = read(source)
     instant = records.as_of(as_of)
     with working(f"Training {what.value} as of {instant.day} …") as say:
-        names = tuple(RECIPES) if what is Trainable.ALL else (what.value,)
         results = train_models(
-            names,
+            tuple(RECIPES) if what is Trainable.ALL else (what.value,),
             records,
             instant,
             horizon_days,
