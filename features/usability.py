@@ -44,7 +44,7 @@ REMEDIES = {
     "missing_instant": "Fill the date in: a record without a day cannot be placed before or after a prediction.",
     "missing_amount": "Fill in the amount, or quantity and unit price; 0 is allowed for something given away.",
     "bad_id": "Shorten or clean the id in the system that wrote it.",
-    "bad_instant": 'Say how the date is written: { column = "…", format = "%m/%d/%Y %H:%M" }.',
+    "bad_instant": 'Say how the date is written: { column = "…", format = "%m/%d/%Y %H:%M" }. A day must exist.',
     "bad_day": 'Say how the day is written: { column = "…", format = "%d.%m.%Y" }.',
     "bad_number": 'Correct the number; decimal commas are read with { column = "…", decimal = "," }.',
     "bad_flag": "Write true or false, yes or no, 1 or 0.",

@@ -20,10 +20,14 @@ from serving.report_words import LANGUAGE_NAMES, Words
 from serving.totals import Total
 
 
-def write_report(scores_dir: Path, output: Path, language: Language) -> None:
-    """Write the report on verified score files; it opens without a network, and on failure the old one stays."""
-    html = render(read_scores(Path(scores_dir)), language)
-    _replace(Path(output), html.encode())
+def write_report(scores_dir: Path, output: Path, language: Language) -> Language:
+    """Write the report on verified score files; it opens without a network, and on failure the old one stays.
+
+    Returns the language that the scores' own texts, reasons above all, stand in.
+    """
+    scored = read_scores(Path(scores_dir))
+    _replace(Path(output), render(scored, language).encode())
+    return scored.manifest.language
 
 
 def render(scored: ScoreSet, language: Language) -> str:

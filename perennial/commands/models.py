@@ -164,6 +164,7 @@ def backtest(
         typer.echo(f"{title}, verdicts Holm-corrected over these {len(family)} comparisons:")
         for comparison in family:
             typer.echo(f"  {comparison}")
+    typer.echo("Intervals (95 %) are each comparison's own; a verdict must also hold among all of its list.")
     typer.echo(f"Page, figures and predictions → {output / PAGE}")
 
 

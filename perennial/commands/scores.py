@@ -59,7 +59,8 @@ def score(
     typer.echo(f"{manifest.customers:,} customers scored as of {manifest.as_of:%Y-%m-%d} → {output}")
     held_back = scores["suppressed_by"].value_counts()
     counts = ", ".join(f"{count:,} {code}" for code, count in held_back.items())
-    typer.echo(f"{(scores['action_id'] != 'do_nothing').sum():,} have a next action; held back: {counts or 'nobody'}")
+    acting = (scores["action_id"] != "do_nothing").sum()
+    typer.echo(f"{acting:,} have a next action; a better one, or the only one, is held back: {counts or 'nowhere'}")
     if held_back.get("no_consent", 0) > len(scores) / 2:
         typer.echo(
             "Most customers have not consented: map a [consents] table, or say "
@@ -76,8 +77,12 @@ def report(
     from serving.report import write_report
 
     with working("Drawing the report …"):
-        write_report(scores, output, language.value)
+        written = write_report(scores, output, language.value)
     typer.echo(f"Report → {output}")
+    if written != language.value:
+        typer.echo(
+            f"Reasons are in the language of the scores; for others: perennial score --language {language.value}"
+        )
 
 
 def serve(

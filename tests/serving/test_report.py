@@ -224,6 +224,7 @@ def test_the_same_scores_give_the_same_page(tmp_path: Path) -> None:
 
 def test_reasons_in_another_language_are_announced(tmp_path: Path) -> None:
     assert "perennial score --language zh" in page_of(tmp_path, run(50), "zh").text
+    assert write_report(tmp_path / "scores", tmp_path / "report.html", "zh") == "en"
     assert "perennial score --language" not in page_of(tmp_path / "en", run(50), "en").text
 
 
