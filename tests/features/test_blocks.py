@@ -67,9 +67,10 @@ def test_a_table_is_ordered_only_when_its_rows_lie_anyhow():
     backend.con.execute("CREATE TABLE sorted AS SELECT lpad(i::VARCHAR, 7, '0') AS customer_id FROM range(500000) r(i)")
     backend.con.execute("CREATE TABLE mixed AS SELECT customer_id FROM sorted ORDER BY hash(customer_id)")
     bounds = [f"{number:07}" for number in range(125_000, 500_000, 125_000)]
-    assert (
-        blocks._reads(backend.con, "sorted", bounds) < blocks.MOST_READS < blocks._reads(backend.con, "mixed", bounds)
-    )
+    narrow = [f"{number:07}" for number in range(16_000, 500_000, 16_000)]  # several blocks to a group of rows
+    for ends in (bounds, narrow):
+        ordered, anyhow = (blocks._reads(backend.con, table, ends) for table in ("sorted", "mixed"))
+        assert ordered < blocks.MOST_READS < anyhow
 
 
 def test_few_rows_are_one_block_and_more_memory_makes_fewer(records):
